@@ -154,7 +154,9 @@ def test_a_configuration_survives_its_dict():
 
 
 def test_unknown_and_missing_settings_are_named():
-    with pytest.raises(ConfigError, match="an FCN has no 'skips', 'strid'; its settings are num_classes, backbone"):
+    with pytest.raises(
+        ConfigError, match="an FCN has no setting 'skips', 'strid'; its settings are num_classes, backbone"
+    ):
         FCNConfig.from_dict({"num_classes": 2, "strid": 8, "skips": 1})
     with pytest.raises(ConfigError, match="num_classes is missing"):
         FCNConfig.from_dict({})

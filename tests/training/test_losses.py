@@ -144,8 +144,8 @@ def test_a_file_gives_each_class_its_weight(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("road: 1\ncar: 1\n", "names road, car; expected a weight above 0 for each class, such as road: 1.5"),
-        ("[1, 2, 3]", "names a list"),
+        ("road: 1\ncar: 1\n", "holds road, car; expected a weight above 0 for each class, such as road: 1.5"),
+        ("[1, 2, 3]", "holds a list"),
         ("road: 1\ncar: 1\npole: 0\n", "the weight of pole is 0; expected"),
         ("road: 1\ncar: heavy\npole: 1\n", "the weight of car is 'heavy'; expected"),
         ("road: 1\ncar: yes\npole: 1\n", "the weight of car is True; expected"),

@@ -164,7 +164,7 @@ def test_a_finer_net_starts_from_a_coarser_one(tiny_folder, tmp_path):
     assert "upscore2, score_pool4, upscore16" in log
     before, after = (load_file(run.model / "model.safetensors") for run in (coarse, fine))
     torch.testing.assert_close(after["score_fr.weight"], before["score_fr.weight"])
-    with pytest.raises(ConfigError, match="FCN-32s on test_resnet; expected a net on the same backbone"):
+    with pytest.raises(ConfigError, match="FCN-32s on test_resnet; expected a network on the same backbone"):
         train(tiny_folder, out=tmp_path / "other", init=str(coarse.model), **{**chain, "backbone": "resnet18"})
 
 

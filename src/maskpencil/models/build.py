@@ -25,7 +25,7 @@ _CLASS_LAYERS = ("score", "upscore")
 
 
 def build_fcn(config: FCNConfig, *, weights: str | Path = AUTO) -> FCN:
-    """Build the network of a configuration, with classifier weights in the backbone and an untrained head.
+    """Build an FCN from its configuration, with classifier weights in the backbone and an untrained head.
 
     fc6 and fc7 are left out if the weights have no fc6 and fc7. `weights` is "auto", "imagenet", "none" or a file, see
     `create_backbone`.
@@ -54,7 +54,7 @@ def describe(network: Network) -> dict[str, Any]:
 
 
 def rebuild(architecture: Mapping[str, Any]) -> Network:
-    """Build the network of an architecture in the form that `describe` returns; the caller then loads its tensors.
+    """Build a network from an architecture in the form that `describe` returns; the caller then loads its tensors.
 
     Raises:
         ConfigError: this version does not support the architecture, or a value is out of range.
@@ -71,8 +71,8 @@ def transplant(tensors: Mapping[str, Tensor], network: nn.Module) -> list[str]:
     """Copy into the network every tensor whose name and shape match a tensor of the network.
 
     Returns:
-        The names of the network's layers that keep initial weights: skip layers that a coarser network does not have,
-        and score layers if the number of classes differs.
+        The names of the network's layers without a match, which keep their initial weights, such as the skip layers
+        of an FCN-8s if the tensors are those of an FCN-16s, or score layers if the number of classes differs.
     """
     own = network.state_dict()
     fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
@@ -83,7 +83,7 @@ def transplant(tensors: Mapping[str, Tensor], network: nn.Module) -> list[str]:
 
 
 def in_class_order(tensors: Mapping[str, Tensor], names: Sequence[str], wanted: Sequence[str]) -> dict[str, Tensor]:
-    """Reorder the tensors of an FCN from the classes `names` to the classes `wanted`.
+    """Reorder the class channels in the tensors of an FCN from the class order `names` to the order `wanted`.
 
     Score layers, (K, C, 1, 1) and (K,), and upsamplings, (K, K, k, k) or (K, 1, k, k), have a channel for each class.
     These tensors are left out if the two lists do not hold the same classes.

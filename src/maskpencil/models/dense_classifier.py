@@ -38,10 +38,11 @@ class DenseClassifier(nn.Module):
 
     Args:
         trunk: maps normalized images (N, 3, H, W) to features.
-        head: maps features to scores of K classes, one cell for each window of `WINDOW` pixels, every `STRIDE` pixels.
+        head: maps features to scores of K classes, with one cell for each window of `WINDOW` x `WINDOW` pixels; the
+            windows are `STRIDE` pixels apart.
         categories: the names of the K classes.
-        mean: the mean of each RGB channel of its images, in 0..1.
-        std: their standard deviation, in 0..1.
+        mean: the mean of each RGB channel, in 0..1, by which images are normalized.
+        std: the standard deviation of each RGB channel, in 0..1.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class DenseClassifier(nn.Module):
         self.categories, self.mean, self.std = tuple(categories), mean, std
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map normalized images (N, 3, H, W) of `WINDOW` pixels or more to scores (N, K, h, w), one cell per window.
+        """Map normalized images (N, 3, H, W), H and W at least `WINDOW`, to scores (N, K, h, w), one cell per window.
 
         h is (H - 224) / 32 + 1, likewise w; if H or W is not a multiple of 32, there may be one more cell.
         """
@@ -71,9 +72,10 @@ def dense_classifier(name: str, *, weights: str | Path = AUTO) -> DenseClassifie
     """Create a dense classifier from torchvision's VGG, AlexNet, GoogLeNet or ResNet, or from a model of timm.
 
     Args:
-        name: the classifier. Models of timm must average their last features, of stride 32, before they classify.
-        weights: "auto", "imagenet", "none", or the file of a state dict that includes the last layer. With a network of
-            torchvision, the number of classes is the file's.
+        name: the name of the classifier. A timm model must end in global average pooling of features of stride 32,
+            followed by the classifying layers.
+        weights: "auto", "imagenet", "none", or the file of a state dict that includes the last layer. For a network of
+            torchvision, the file determines the number of classes.
 
     Raises:
         ConfigError: there is no such classifier, or it cannot be converted.
@@ -130,7 +132,7 @@ class TimmTrunk(nn.Module):
 
 
 class TimmHead(nn.Module):
-    """The layers of a timm model from its pooling on, which it applies to every window of a feature map."""
+    """The pooling and the following layers of a timm model, applied to every 7x7 window of a feature map."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -198,9 +200,10 @@ def _of_pooled(
 
 
 def aligned(images: Tensor) -> Tensor:
-    """Pad normalized images (N, 3, H, W) so that the cells of the map are tiles of 32 pixels, from the top left corner.
+    """Pad normalized images (N, 3, H, W) so that each scored window is centered on a 32x32 tile of the image.
 
-    The map of the padded images is (N, K, ceil(H / 32), ceil(W / 32)). The padding is 0, which is the mean color.
+    The scores of the padded images are (N, K, ceil(H / 32), ceil(W / 32)), one cell per tile, the first tile in the top
+    left corner. The padding is 0, which is the mean color.
     """
     height, width = images.shape[-2:]
     border = (WINDOW - STRIDE) // 2

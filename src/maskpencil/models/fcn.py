@@ -86,7 +86,7 @@ class FCNConfig:
 
     @property
     def title(self) -> str:
-        """The usual name of the network."""
+        """The usual name of the network, such as "FCN-8s on vgg16"."""
         return f"FCN-{self.stride}s{' at once' if self.at_once_scales else ''} on {self.backbone}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,7 +103,9 @@ class FCNConfig:
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(entries) - set(known))
         if unknown:
-            raise ConfigError(f"an FCN has no {', '.join(map(repr, unknown))}; its settings are {', '.join(known)}")
+            raise ConfigError(
+                f"an FCN has no setting {', '.join(map(repr, unknown))}; its settings are {', '.join(known)}"
+            )
         if "num_classes" not in entries:
             raise ConfigError("num_classes is missing; expected the number of classes of the FCN")
         return cls(**entries)
@@ -169,11 +171,14 @@ class FCN(nn.Module):
         return logits
 
     def coarse_scores(self, images: Tensor) -> Tensor:
-        """Map normalized images (N, C, H, W) to scores (N, K, H/s, W/s) at the finest stride s, for `last_upscore`."""
+        """Map normalized images (N, C, H, W) to scores (N, K, H/s, W/s) at the finest stride s.
+
+        `last_upscore` upsamples these scores to the size of the image.
+        """
         return self.fused(self.features(images))
 
     def fused(self, features: Mapping[int, Tensor]) -> Tensor:
-        """Map features {s: (N, C_s, H/s, W/s)} to the sum of their scores at the finest stride, (N, K, H/s, W/s)."""
+        """Map features {s: (N, C_s, H/s, W/s)} to the sum of all strides' scores, (N, K, H/s, W/s) at the finest s."""
         score: Tensor = self.score_fr(self.drop7(features[32]))  # (N, K, H/32, W/32)
         if self.config.stride <= 16:
             score = self.upscore2(score)  # (N, K, H/16, W/16)
@@ -189,7 +194,7 @@ class FCN(nn.Module):
 
     @property
     def last_upscore(self) -> nn.ConvTranspose2d:
-        """The upsampling of the finest scores (N, K, H/s, W/s) to at least the size of the image, (N, K, H, W)."""
+        """The layer that upsamples the finest scores (N, K, H/s, W/s) to at least the image size, (N, K, H, W)."""
         return cast(nn.ConvTranspose2d, self.get_submodule(LAST_UPSCORE[self.config.stride]))
 
 
@@ -201,7 +206,10 @@ def _score(channels: int, classes: int) -> nn.Conv2d:
 
 
 def _upsampling(config: FCNConfig, stride: int, grid: Grid, *, learned: bool) -> nn.ConvTranspose2d:
-    """Make the upsampling of scores on `grid`; with `as_released` it has no padding, and a crop follows."""
+    """Make a layer that upsamples scores on `grid` by `stride`.
+
+    With `as_released` the layer has no padding, so that its output must be cropped.
+    """
     if not config.as_released:
         return bilinear_upsampling(config.num_classes, stride, learned=learned)
     # scores centered on whole pixels (AlexNet's) need an odd kernel, 63 instead of 64, to stay on whole pixels

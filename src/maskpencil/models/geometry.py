@@ -12,7 +12,7 @@ Window = nn.Conv2d | nn.MaxPool2d | nn.ConvTranspose2d
 
 @dataclass(frozen=True)
 class Grid:
-    """The image positions of the cells of a map: along each axis, the center of cell i is `origin` + i * `step`."""
+    """The image positions of a map's cells: along each axis, the center of cell i is pixel `origin` + i * `step`."""
 
     step: float = 1.0
     origin: float = 0.0
@@ -26,7 +26,7 @@ class Grid:
         return cls(stride, (stride - 1) / 2)
 
     def through(self, *layers: Window) -> "Grid":
-        """Return the grid after layers with square windows, applied in order to a map with this grid."""
+        """Return the grid of the output of layers with square kernels, applied in order to a map with this grid."""
         grid = self
         for layer in layers:
             size, stride, padding = (_side(value) for value in (layer.kernel_size, layer.stride, layer.padding))
@@ -45,26 +45,26 @@ class Grid:
         """
         offset = (self.origin - other.origin) / self.step
         if self.step != other.step or offset != int(offset) or offset < 0:
-            raise ConfigError(f"a map with {other} cannot be cropped to one with {self}; its layers are not aligned")
+            raise ConfigError(f"a map on {other} cannot be cropped to a map on {self}: their cells are not aligned")
         return int(offset)
 
 
 class Crop(nn.Module):
-    """A layer that crops a map (N, C, H, W) to the size of another map, `offset` cells from the top and the left."""
+    """A layer that crops a map (N, C, H, W) to the size of another map, from row and column `offset` on."""
 
     def __init__(self, offset: int) -> None:
         super().__init__()
         self.offset = offset
 
     def forward(self, cells: Tensor, size: tuple[int, int]) -> Tensor:
-        """Crop the cells (N, C, H, W) to (N, C, *size), from `offset` on."""
+        """Crop a map (N, C, H, W) to (N, C, *size), from row and column `offset` on; keep a map that has this size."""
         if cells.shape[-2:] == size:
             return cells
         height, width = size
         return cells[..., self.offset : self.offset + height, self.offset : self.offset + width]
 
     def extra_repr(self) -> str:
-        """Return the offset for the network's description."""
+        """Return the offset as text, which torch shows when it prints the network."""
         return f"offset={self.offset}"
 
 
@@ -72,5 +72,5 @@ def _side(value: int | str | tuple[int, ...]) -> int:
     sides = (value,) if isinstance(value, int) else value
     side = sides[0]
     if not isinstance(side, int) or any(other != side for other in sides):
-        raise ConfigError(f"windows must be square, but got {value}")
+        raise ConfigError(f"kernels, strides and paddings must be the same for height and width, but got {value}")
     return side

@@ -14,8 +14,8 @@ RGB = 3
 def convolutionalize(linear: nn.Linear, in_channels: int, kernel_size: int, *, padding: int) -> nn.Conv2d:
     """Convert a fully connected layer to a convolution that computes the same function of every patch of a larger map.
 
-    The layer takes patches (in_channels, kernel_size, kernel_size), flattened in that order. The convolution shares its
-    tensors. Source: Shelhamer et al., PAMI 2017, section 3.1.
+    The layer takes patches (in_channels, kernel_size, kernel_size), flattened in that order. The convolution shares the
+    layer's tensors. Source: Shelhamer et al., PAMI 2017, section 3.1.
 
     Raises:
         ConfigError: the layer does not have in_channels * kernel_size * kernel_size inputs.
@@ -65,7 +65,7 @@ class BilinearUpsampling(nn.ConvTranspose2d):
         self.is_bilinear = True
 
     def forward(self, scores: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Upsample (N, C, H, W) to (N, C, (H - 1) * stride - 2 * padding + kernel_size, likewise)."""
+        """Upsample (N, C, H, W) to (N, C, (H - 1) * stride - 2 * padding + kernel_size, the same for W)."""
         if not self.is_bilinear or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             return super().forward(scores, output_size)
         rows, columns = (self._matrix(length, scores.device) for length in scores.shape[-2:])
@@ -88,9 +88,9 @@ class BilinearUpsampling(nn.ConvTranspose2d):
 def bilinear_upsampling(
     channels: int, stride: int, *, learned: bool, kernel_size: int | None = None, padding: int | None = None
 ) -> nn.ConvTranspose2d:
-    """Make an upsampling by `stride`, initialized to the bilinear interpolation of each channel.
+    """Make a layer that upsamples by `stride`, initialized to the bilinear interpolation of each channel.
 
-    By default kernel 2 * stride and padding stride / 2 make the output exactly `stride` times as large, in place:
+    By default kernel 2 * stride and padding stride / 2 make the output exactly `stride` times as large, not shifted:
     (N, C, H, W) -> (N, C, H * stride, W * stride). Unless `learned`, the upsampling is fixed and has no weights between
     channels, which is several times as fast.
 

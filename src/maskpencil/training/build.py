@@ -52,8 +52,8 @@ def build_trainer(
         images: the images to train on, with their data set.
         accelerator: the device and the processes.
         start: whether to read the initial weights of the network; False if a checkpoint is loaded afterwards.
-        origin: where the initial weights came from, if they are not read.
-        notes: lines for the log.
+        origin: where the initial weights came from, as recorded by the run, if `start` is False.
+        notes: further lines for the log.
 
     Raises:
         ConfigError: the settings do not fit the backbone, the machine or the number of processes.
@@ -156,7 +156,8 @@ def _loss(plan: TrainPlan, data: DataFolder, device: torch.device) -> Loss:
     config, terms, reduction = plan.config, plan.loss_terms, plan.learning_rate.reduction
     if reduction == "sum" and terms != (CROSS_ENTROPY,):
         raise ConfigError(
-            f"--learning-rate {config.learning_rate} is for a summed cross-entropy, not --loss {config.loss}"
+            f"--learning-rate {config.learning_rate} is for a summed cross-entropy, not --loss {config.loss}; give a "
+            "rate without sum:"
         )
     areas = np.array([math.prod(data.facts[pair.mask].size) for pair in data.pairs("train")])
     weights = class_weights(config.class_weights, data.classes, data.class_counts("train"), areas)
@@ -200,8 +201,8 @@ def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN
         getattr(other.config, name) != getattr(model.config, name) for name in ("backbone", "as_released")
     ):
         raise ConfigError(
-            f"--init {config.init}: is {other.config.title}; expected a net on the same backbone as "
-            f"{model.config.title}, and --as-released for both nets or for none"
+            f"--init {config.init}: is {other.config.title}; expected a network on the same backbone as "
+            f"{model.config.title}, and --as-released for both networks or for none"
         )
     model.backbone.origin = Origin.from_dict(parts.training)
     new = transplant(in_class_order(other.state_dict(), theirs, ours), model)
@@ -227,7 +228,7 @@ def _preprocessing(plan: TrainPlan, model: FCN) -> Preprocessing:
 
 
 def _transforms(plan: TrainPlan, preprocessing: Preprocessing) -> dict[float, Augmentation]:
-    """Build the augmentation of each resolution of the run."""
+    """Map each relative resolution of training images, 0.5 and 1, to its augmentation."""
     config, size = plan.config, plan.crop_size
 
     def augmentation(resolution: float) -> Augmentation:

@@ -31,15 +31,16 @@ def save_checkpoint(
 ) -> None:
     """Write the weights, their moving average, the state of the optimizer and the progress of a run.
 
-    The random numbers are not stored, since they follow from the seed and the progress.
+    The states of random number generators are not stored, since the random numbers depend only on the seed and the
+    progress.
 
     Args:
-        path: the folder, which is replaced as a whole.
+        path: the folder of the checkpoint; an older checkpoint there is replaced.
         progress: the state of the run.
         model: the network that is trained.
         optimizer: the optimizer of the network.
-        average: the network with the moving average of the weights.
-        scaler: the scaler of the loss in fp16.
+        average: the network with the moving average of the weights, if any.
+        scaler: the scaler of the loss in fp16; None for other precisions.
 
     Raises:
         OutputError: the checkpoint cannot be written; the previous checkpoint is kept.
@@ -113,7 +114,7 @@ def first_not_finite(state: object) -> str | None:
 
 
 def _tensors(state: object, path: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the floating-point tensors of a nested state with their paths."""
+    """Yield the floating-point tensors of a nested state, each after its name; `path` is the path of `state`."""
     if isinstance(state, Tensor):
         if state.is_floating_point() and state.numel():
             yield " ".join(path), state.detach()

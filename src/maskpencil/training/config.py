@@ -363,7 +363,7 @@ def _without_none(kind: Any) -> Any:
 
 
 def _plain(name: str, kind: Any, value: Any) -> Any:
-    """Convert the value of a setting to its plain type.
+    """Convert the value of the setting `name` to a plain Python value of the type `kind`.
 
     Raises:
         ConfigError: the value is of another type.

@@ -1,4 +1,4 @@
-"""Load pairs from disk as batches; every sample depends only on (seed, epoch, index)."""
+"""Load pairs of image and target as batches; every sample depends only on (seed, epoch, index)."""
 
 import math
 import os
@@ -32,7 +32,7 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 class Sample(NamedTuple):
-    """An augmented pair, and the `gains` (3,) of its colors, see `recolor`."""
+    """An augmented image, its target, and factors `gains` (3,) by which its colors are changed later, see `recolor`."""
 
     image: torch.Tensor
     target: torch.Tensor
@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
 
 class Images(NamedTuple):
-    """A batch from the loader: `pixels` (N, 3, H, W) uint8 and the `gains` (N, 3) of their colors."""
+    """A batch from the loader: `pixels` (N, 3, H, W) uint8, and `gains` (N, 3) by which `on` changes their colors."""
 
     pixels: torch.Tensor
     gains: torch.Tensor
@@ -52,7 +52,7 @@ class Images(NamedTuple):
 
 
 class SampleIndex(NamedTuple):
-    """The index of a sample: the index of an `image`, the `epoch` of its augmentation, and a relative `resolution`."""
+    """The index of a sample: the `epoch` of its augmentation, the index of its `image`, and a relative `resolution`."""
 
     epoch: int
     image: int
@@ -60,7 +60,7 @@ class SampleIndex(NamedTuple):
 
 
 class TrainingImages:
-    """The training pairs of a data set at the working size of the network, decoded once if there is enough memory.
+    """The training images of a data set with their targets, scaled, and decoded only once if there is enough memory.
 
     Args:
         data: the data set.
@@ -78,12 +78,12 @@ class TrainingImages:
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> Pair:
-        """Return a pair without augmentation, from memory or from its files."""
+        """Return an image and its target without augmentation, from memory or from their files."""
         return self._kept[index] if self._kept else self._fitted(*self.data.read_pair(self._pairs[index]))
 
     @property
     def nbytes(self) -> int:
-        """The memory of all pairs together."""
+        """The memory that all images and targets need, in bytes."""
         return sum(map(_nbytes, self._sizes))
 
     def load(
@@ -91,12 +91,13 @@ class TrainingImages:
     ) -> None:
         """Decode every image of the data set once, to check it, and keep the training images.
 
-        The images are kept in memory or else on disk, unless they need more than `KEPT_SHARE` of the free bytes.
-        Workers that are forked afterwards share the images.
+        The images are kept in memory or, if they need more than `KEPT_SHARE` of the free memory, on disk; if they need
+        more than this share of the free disk space, they are not kept. Workers that are forked afterwards share the
+        images.
 
         Args:
-            report: see `DataFolder.check_images`.
-            tell: see `DataFolder.check_images`.
+            report: called with (done, total).
+            tell: called with remarks on how files were read.
 
         Raises:
             ImageError: a file is not a readable image.
@@ -114,7 +115,7 @@ class TrainingImages:
         self._kept = slots
 
     def _slots(self) -> list[Pair]:
-        """Allocate tensors for all pairs, in memory or on disk; return [] if there is too little space."""
+        """Allocate tensors for all images and targets, in memory or on disk; return [] if there is too little space."""
         needed = self.nbytes * self.processes / KEPT_SHARE
         if needed <= available_memory():
             return [_slot(torch.empty(_nbytes(size), dtype=torch.uint8), size) for size in self._sizes]
@@ -130,21 +131,21 @@ class TrainingImages:
         return []
 
     def _fitted(self, image: RGBImage, label_map: LabelMap) -> Pair:
-        """Scale an image (H, W, 3) and its label map (H, W) to the working size of the network."""
+        """Scale an image (H, W, 3) and its label map (H, W) to the network's size, and convert them to tensors."""
         pixels = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
         fitted: Pair = self._fit(pixels, tv_tensors.Mask(torch.from_numpy(label_map)))
         return fitted
 
 
 def _nbytes(size: Size) -> int:
-    """Return the bytes of an image and a target of (height, width) `size`."""
+    """Return the number of bytes of an image and a target of `size` (height, width)."""
     return 4 * math.prod(size)
 
 
 def _slot(room: torch.Tensor, size: Size) -> Pair:
     """View the first `_nbytes(size)` bytes of `room` as an image (3, H, W) and a target (H, W).
 
-    In memory, the channels of the image are last.
+    The image's channels are last in memory.
     """
     pixels = math.prod(size)
     image = room[: 3 * pixels].view(*size, 3).permute(2, 0, 1)
@@ -152,7 +153,7 @@ def _slot(room: torch.Tensor, size: Size) -> Pair:
 
 
 def _unnamed_file(folder: Path, nbytes: int) -> torch.Tensor:
-    """Map a new unnamed file in a folder into memory; the system removes it when the process ends."""
+    """Return a tensor of `nbytes` bytes in a new memory-mapped file, which the system removes when the process ends."""
     descriptor, path = mkstemp(dir=folder)
     try:
         if hasattr(os, "posix_fallocate"):  # without it, a full disk would end the process without a message
@@ -256,7 +257,15 @@ def collate(samples: Sequence[Sample], *, fill: tuple[int, int, int]) -> tuple[I
 def load_batches(
     dataset: SegmentationDataset, batches: EpochBatches, *, workers: int, fill: tuple[int, int, int], pin: bool = False
 ) -> Iterable[tuple[Images, torch.Tensor]]:
-    """Load `batches` in this process, or in `workers` other processes."""
+    """Load `batches` in `workers` other processes, or in this process if `workers` is 0.
+
+    Args:
+        dataset: the samples.
+        batches: the indices of the samples of each batch.
+        workers: the number of other processes.
+        fill: the color (RGB, 0-255) with which images are padded to the size of the largest image in the batch.
+        pin: whether batches are in pinned memory, from which copies to a GPU are faster.
+    """
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=batches,

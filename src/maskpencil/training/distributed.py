@@ -23,7 +23,7 @@ PATIENCE = timedelta(hours=12)
 
 
 def build_accelerator(*, on_cpu: bool, precision: str = "auto", tracker: str | None = None) -> Accelerator:
-    """Join the processes that torchrun, accelerate launch or srun started.
+    """Connect this process with the other processes that torchrun, accelerate launch or srun started.
 
     If none of them did, use only the current process.
 
@@ -71,7 +71,7 @@ def in_turn(accelerator: Accelerator) -> Iterator[None]:
 
 
 def slurm_environment(environment: Mapping[str, str], *, devices: int) -> dict[str, str]:
-    """Derive torch's environment variables from srun's; return {} if srun started a single process.
+    """Derive torch's environment variables from srun's; return {} for a single process or if WORLD_SIZE is set.
 
     Args:
         environment: the variables of this process.
@@ -98,7 +98,7 @@ def first_host(hosts: str) -> str:
 
 
 def checked_tracker(name: str) -> str:
-    """Check that Accelerate supports a tracker and that its package is installed.
+    """Return a tracker's name after checking that Accelerate supports it and that its package is installed.
 
     Raises:
         ConfigError: the tracker is not supported or not installed.

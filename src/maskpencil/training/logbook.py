@@ -41,7 +41,7 @@ class Logbook:
 
     Args:
         run: the run folder.
-        schedule: the length of the run.
+        schedule: the schedule of the run, for the total number of epochs or seconds.
         done: the progress at the start, which is not 0 for a resumed run.
         track: called with (values by name, step) for all values written to TensorBoard.
         quiet: whether to print nothing to the terminal.
@@ -183,12 +183,12 @@ class Silent(Logbook):
 
 
 def _numbers(scores: Scores) -> dict[str, float]:
-    """Return the four published scores by name; {} if no pixel was labeled."""
+    """Return the four scores of the FCN paper by name, see `SCORES`; {} if no pixel was labeled."""
     return {} if math.isnan(scores.mean_iou) else {name: getattr(scores, name) for name in SCORES}
 
 
 def write_preview(path: Path, segmenter: Segmenter, data: DataFolder, pairs: Sequence[Pair]) -> None:
-    """Draw image, target and prediction side by side for a few pairs, evenly spaced in a split.
+    """Write a preview: image, target and prediction side by side, for a few evenly spaced `pairs` of a split.
 
     Raises:
         OutputError: the image cannot be written.

@@ -39,7 +39,7 @@ class Loss:
 
     Args:
         terms: the names of the terms: cross-entropy, or keys of `TERMS`.
-        class_weights: (K,) the factor of each class's pixels in cross-entropy and ohem.
+        class_weights: (K,) the factor of each class's pixels in cross-entropy and ohem; None for equal weights.
         reduction: whether the cross-entropy is averaged over the valid pixels, or summed.
     """
 
@@ -53,9 +53,9 @@ class Loss:
         Args:
             logits: (N, K, H, W) float32.
             target: (N, H, W) int64.
-            weight: the result of `weigh` for the whole batch, if this is a micro-batch of it. The cross-entropies of
-                all micro-batches then add up to the cross-entropy of the batch, and the other terms to averages over
-                the micro-batches.
+            weight: if `target` is a micro-batch, the result of `weigh` for the whole batch; None for a whole batch.
+                The cross-entropies of all micro-batches then add up to the cross-entropy of the batch, and the other
+                terms to averages over the micro-batches.
         """
         whole = self.weigh(target) if weight is None else weight
         total = self._cross_entropy(logits, target, whole) if CROSS_ENTROPY in self.terms else logits.sum() * 0.0
@@ -82,7 +82,7 @@ class Loss:
 
 
 def ohem(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:
-    """Average the cross-entropy over the `HARD_SHARE` of the pixels with the greatest loss.
+    """Average the cross-entropy over the pixels with the greatest loss, a share `HARD_SHARE` of all pixels.
 
     Args:
         logits: (P, K), the logits of the P valid pixels; all terms take logits in this form.
@@ -189,7 +189,7 @@ def _from_file(path: Path, classes: ClassSet) -> list[float]:
     entries = read_yaml(path)
     if not isinstance(entries, dict) or set(entries) != set(classes.names):
         found = ", ".join(map(str, entries)) if isinstance(entries, dict) else f"a {type(entries).__name__}"
-        raise ConfigError(f"{path}: names {found}; {expected}, and nothing else: {', '.join(classes.names)}")
+        raise ConfigError(f"{path}: holds {found}; {expected}; the classes are {', '.join(classes.names)}")
     for name, weight in entries.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
             raise ConfigError(f"{path}: the weight of {name} is {weight!r}; {expected}")

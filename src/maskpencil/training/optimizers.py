@@ -108,18 +108,19 @@ class Muon(torch.optim.AdamW):
 
 
 def can_turn(parameter: Tensor) -> bool:
-    """Return whether Muon can update `parameter`.
+    """Return whether Muon can update `parameter` by its orthogonalized momentum.
 
-    It must be a nonzero kernel of several channels and at most `MAX_FILTERS` filters.
+    The parameter must be a nonzero kernel (K, C, h, w) with several channels C and at most `MAX_FILTERS` filters K.
     """
     return parameter.ndim == 4 and parameter.shape[1] > 1 and len(parameter) <= MAX_FILTERS and bool(parameter.any())
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:
-    """Move the singular values of a matrix (m, n) to about 0.7 to 1.2 and keep its singular vectors.
+    """Change the singular values of a matrix (m, n) to values of about 0.7 to 1.2, and keep its singular vectors.
 
-    Singular values below a thousandth of the matrix's norm stay smaller; a zero matrix stays zero. The polynomial is
-    evaluated on matrices (m, m), which for kernels of few filters are far smaller than (m, n).
+    Singular values below a thousandth of the matrix's norm stay smaller; a zero matrix stays zero. The result comes
+    from a Newton-Schulz iteration, whose polynomial is evaluated on matrices (m, m), which for kernels of few filters
+    are far smaller than (m, n).
     """
     matrix = matrix / matrix.norm().clamp_min(1e-12)
     squares = matrix @ matrix.mT

@@ -31,8 +31,8 @@ class TrainPlan:
 
     Args:
         config: the complete settings, as stored in config.yaml and in the model folder.
-        image_size: the size to which images are scaled: (height, width), the largest length of the longer side, or
-            None.
+        image_size: the size to which images are scaled: (height, width), or the largest length of the longer side;
+            None for images that are not scaled.
         crop_size: (height, width) of the training window; None for whole images.
         learning_rate: the highest learning rate, and the reduction of the loss (mean or sum) for which the rate is
             meant.
@@ -167,7 +167,10 @@ def _first_set(value: float | None, otherwise: float) -> float:
 
 
 def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
-    """Choose the share of epochs at half the resolution: 0.55, or 0 if training windows would become too small."""
+    """Return the share of epochs at half the resolution: the share that is set, or by default 0.55.
+
+    The default is 0 if a side of the training windows is below 128 pixels, for whole images, and for a frozen backbone.
+    """
     if config.coarse_share is not None:
         if config.coarse_share and not crop_size:
             raise ConfigError("--coarse-share needs training windows; give a --crop-size, or --coarse-share 0")
@@ -181,7 +184,7 @@ def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
 
 
 def _convex(config: TrainConfig) -> TrainConfig:
-    """Change the settings so that the loss of the head is convex."""
+    """Change the settings so that the loss is convex in the weights of the head, as the optimizer lbfgs needs."""
     if config.freeze != "backbone":
         raise ConfigError("--optimizer lbfgs needs the features of a frozen backbone; add --freeze backbone")
     if config.loss != CROSS_ENTROPY:
@@ -218,7 +221,7 @@ def _image_size(config: TrainConfig, sizes: Sequence[Size]) -> int | Size | None
 def _crop_size(config: TrainConfig, median: Size) -> Size | None:
     """Return the size of training windows.
 
-    Auto is two thirds of the median image's sides, in multiples of 32, 64 to 512 pixels.
+    For `auto`, each side is two thirds of that side of the median image, in multiples of 32, 64 to 512 pixels.
     """
     size = parse_crop_size(config.crop_size)
     if size == "auto":
@@ -230,9 +233,9 @@ def _crop_size(config: TrainConfig, median: Size) -> Size | None:
 def _validate_every(
     config: TrainConfig, image_size: int | Size | None, crop_size: Size | None, sizes: Mapping[str, Sequence[Size]]
 ) -> int:
-    """Choose the number of epochs between validations so that validations cost a tenth of the training.
+    """Choose the number of epochs between validations so that validations take a tenth of the time of training.
 
-    Validating a pixel costs a third of training a pixel, since there is no backward pass.
+    Validating a pixel takes a third of the time of training a pixel, since there is no backward pass.
     """
     trained: float = sum(math.prod(crop_size or fitted_size(size, image_size)) for size in sizes["train"])
     validated = sum(math.prod(fitted_size(size, image_size)) for size in sizes["val"])

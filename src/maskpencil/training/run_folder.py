@@ -176,7 +176,7 @@ class PairPrint:
 
     Args:
         content: a digest of the number of bytes of the image file and of the mask file, the mask's size, and the number
-            of pixels of each class; a drawn mask has no file.
+            of pixels of each class; a mask that is drawn from shapes, such as polygons, has no file.
         dates: the modification times of the image file and of the mask file, in nanoseconds.
     """
 
@@ -194,7 +194,7 @@ class Fingerprint:
 
     @property
     def pairs(self) -> Mapping[tuple[str, str], PairPrint]:
-        """All pairs by (split, name)."""
+        """The fingerprints of all pairs by (split, name)."""
         return {(split, name): pair for split, pairs in self.splits.items() for name, pair in pairs.items()}
 
     @classmethod
@@ -242,7 +242,7 @@ def read_fingerprint(path: Path) -> Fingerprint | None:
         return Fingerprint(tuple(map(str, entries["classes"])), dict(entries["codes"]), splits)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path}: is damaged ({type(error).__name__}), so the data cannot be compared with the data of the run; "
+            f"{path}: is damaged ({type(error).__name__}), so the data cannot be checked for changes since the start; "
             "remove the file to resume without that check"
         ) from error
 

@@ -44,16 +44,16 @@ class Progress:
         loss_sum: the sum of this epoch's losses so far.
         best_score: the best validation mean IoU; -1 before the first validation, NaN if no pixel is labeled.
         best_scores: the best model's mean IoU by number of scored images, see `Validation.by_part`.
-        seconds: time spent on steps.
-        other_seconds: time spent on everything else.
+        seconds: the time spent on steps.
+        other_seconds: the time spent on everything else, in seconds.
         validation_seconds: the duration of a validation on all images.
-        validated: the time of the run at which the last validation ended.
+        validated: the seconds from the start of the run to the end of the last validation.
         saved: the value of `seconds` at the last checkpoint.
         saving_seconds: the duration of writing model and checkpoint.
         graph_seconds: the duration of writing the graph of the model; 0 if a time budget leaves no time for it.
         accumulate: the number of micro-batches per batch.
         processes: the number of processes that share a batch.
-        ended: whether training is over and only the end of the last epoch is left.
+        ended: whether all steps are done, and only the validation and the checkpoint of the last epoch are left.
     """
 
     epoch: int = 0
@@ -74,7 +74,10 @@ class Progress:
     ended: bool = False
 
     def share_among(self, processes: int, *, batches: int) -> None:
-        """Convert the progress to another number of `processes`, which train on `batches` batches per epoch each."""
+        """Convert the numbers of batches and steps to another number of `processes`.
+
+        `batches` is the number of batches of an epoch with this number of processes.
+        """
         if processes != self.processes:
             whole = self.batch
             self.batch = min(batches, self.batch * self.processes // processes)
@@ -85,7 +88,7 @@ class Progress:
 def rate_factor(schedule: str, work: float) -> float:
     """Return the learning rate as a share, 0..1, of the highest learning rate.
 
-    `work`, 0..1, is the share of the work done.
+    `work`, 0..1, is the share of the work of the whole run that is done.
 
     With `one-cycle` the share rises linearly from `LOWEST` to 1, then falls to `LOWEST` along half a cosine wave; with
     `constant` it is 1.
@@ -102,12 +105,12 @@ def rate_factor(schedule: str, work: float) -> float:
 
 @dataclass(frozen=True)
 class EpochSchedule:
-    """A schedule of a number of epochs.
+    """A schedule for a given number of epochs.
 
     Args:
         epochs: the number of passes over the training images.
         batches: the number of batches of an epoch.
-        coarse_epochs: the number of epochs, from the first epoch on, at `COARSE` resolution.
+        coarse_epochs: the number of epochs, from the first epoch on, at `COARSE`, half the resolution.
         validate_every: the number of epochs from one validation to the next.
     """
 
@@ -126,13 +129,13 @@ class EpochSchedule:
         return progress.epoch * self.batches + min(progress.batch, self.batches)
 
     def work(self, progress: Progress) -> float:
-        """Return the share of the work, 0..1, at the middle of the next step; steps at low resolution count less."""
+        """Return the share of the work, 0..1, done by the middle of the next step; low-resolution steps count less."""
         coarse, step = self.coarse_epochs * self.batches, self.done(progress) + 0.5
         total = coarse * COARSE_WORK + self.total - coarse
         return (min(step, coarse) * COARSE_WORK + max(0.0, step - coarse)) / total
 
     def resolution(self, progress: Progress) -> float:
-        """Choose the resolution of the next step."""
+        """Return the resolution of the next step, as a share of the full resolution: `COARSE` or 1."""
         return COARSE if progress.epoch < self.coarse_epochs else 1.0
 
     def has_ended(self, progress: Progress) -> bool:
@@ -140,7 +143,7 @@ class EpochSchedule:
         return progress.epoch >= self.epochs
 
     def should_validate(self, progress: Progress) -> bool:
-        """Check whether to validate after an epoch."""
+        """Check whether to validate after the epoch that has just ended."""
         return progress.epoch % self.validate_every == 0 or progress.ended
 
     def epoch_text(self, epoch: int) -> str:
@@ -153,11 +156,11 @@ class EpochSchedule:
 
 @dataclass(frozen=True)
 class TimeBudgetSchedule:
-    """A schedule of a time budget, which includes the last validation (or a part of it) and writing the model.
+    """A schedule for a time budget, which includes the last validation (or a part of it) and writing the model.
 
     Args:
         budget: the time budget in seconds.
-        coarse: the share of the training time at `COARSE` resolution.
+        coarse: the share of the training time, 0..1, at `COARSE`, half the resolution.
     """
 
     budget: float
@@ -173,11 +176,11 @@ class TimeBudgetSchedule:
         return progress.seconds + progress.other_seconds
 
     def validation_end(self, progress: Progress) -> float:
-        """Compute the second at which the last validation must end, so that there is time to write the model."""
+        """Compute when the last validation must end to leave time for writing the model, in seconds from the start."""
         return self.budget - progress.saving_seconds - progress.graph_seconds
 
     def training_end(self, progress: Progress) -> float:
-        """Compute the second at which training ends and the last validation begins."""
+        """Compute when training ends and the last validation begins, in seconds from the start."""
         return self.validation_end(progress) - min(progress.validation_seconds, LAST_VALIDATION_SHARE * self.budget)
 
     def work(self, progress: Progress) -> float:
@@ -186,7 +189,7 @@ class TimeBudgetSchedule:
         return min(1.0, self.done(progress) / end) if end > 0 else 1.0
 
     def resolution(self, progress: Progress) -> float:
-        """Choose the resolution of the next step."""
+        """Return the resolution of the next step, as a share of the full resolution: `COARSE` or 1."""
         return COARSE if self.work(progress) < self.coarse else 1.0
 
     def has_ended(self, progress: Progress) -> bool:
@@ -195,14 +198,17 @@ class TimeBudgetSchedule:
         return self.done(progress) + step >= self.training_end(progress)
 
     def should_validate(self, progress: Progress) -> bool:
-        """Return whether to validate after an epoch: at the end, and earlier if it does not take too much time."""
+        """Return whether to validate after the epoch that has just ended: at the run's end, or if time allows."""
         spent, takes = self.done(progress), progress.validation_seconds
         interval = max(VALIDATION_SHARE * self.budget, takes / VALIDATION_SHARE)
         fits = spent + takes + progress.saving_seconds < self.training_end(progress)
         return progress.ended or (fits and spent - progress.validated >= interval)
 
     def affords_graph(self, progress: Progress) -> bool:
-        """Return whether there is time to write the graph of the model; after a slow start there is not."""
+        """Return whether there is time to write the model's graph, with which the first prediction on a CPU is faster.
+
+        After a slow start there is no time for it.
+        """
         return self.budget >= MIN_BUDGET_WITH_GRAPH and self.done(progress) < QUICK_START_SHARE * self.budget
 
     def epoch_text(self, epoch: int) -> str:

@@ -53,7 +53,7 @@ class Run:
         model: the folder of the best model.
         mean_iou: the validation score of that model; NaN if no validation pixel is labeled.
         scored_on: the number of scored validation images, such as "4 of 8", if a time budget left out some of
-        them; else "".
+            them; else "".
         stopped_by: the number of the signal, SIGTERM or SIGHUP, that stopped the run; 0 for a completed run. A stopped
             run can be resumed.
 
@@ -94,7 +94,7 @@ def train(
         resume: the folder of a run to continue exactly, with the same settings.
         config: all settings in one object, instead of `settings`.
         quiet: print nothing.
-        since: the `time.monotonic()` from which a time budget counts; by default now.
+        since: the value of `time.monotonic()` at which a time budget starts; by default now.
         settings: fields of `TrainConfig`; the recipe decides fields that are not given. Also `images`, `masks` and
             `split_file`, if they cannot be found automatically, see `data.layout.Places`.
 
@@ -197,7 +197,7 @@ def _resume(run: RunFolder, *, quiet: bool) -> tuple[Trainer, RunFolder]:
     if progress.processes != accelerator.num_processes and not quiet:
         say(
             f"warning: the run was started with {progress.processes} processes and continues with "
-            f"{accelerator.num_processes}: steps use other images, so this is not an exact continuation"
+            f"{accelerator.num_processes}: batches consist of other images, so this is not an exact continuation"
         )
     progress.share_among(accelerator.num_processes, batches=len(trainer.batches))
     return trainer, run
@@ -274,7 +274,7 @@ def _load(folder: DataFolder, plan: TrainPlan, accelerator: Accelerator, *, quie
 
 
 def _finish_model(trainer: Trainer, run: RunFolder, log: Logbook) -> None:
-    """Add the graph to the best model, unless a time budget leaves no time for it."""
+    """Add the network's graph to the best model, for a faster first prediction on a CPU, if a time budget allows it."""
     if isinstance(trainer.schedule, TimeBudgetSchedule) and not trainer.progress.graph_seconds:
         if carried_graph(run.model) is None:
             log.say("no time is left to write the model's graph: its first prediction on a CPU will take longer")

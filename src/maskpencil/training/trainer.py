@@ -111,7 +111,7 @@ class Trainer:
 
         Args:
             log: the log of the run folder.
-            since: the `time.monotonic()` from which a time budget counts.
+            since: the value of `time.monotonic()` at which a time budget starts.
 
         Returns 0 at the end, or the number of the signal that stopped the run after a last checkpoint.
 
@@ -198,7 +198,7 @@ class Trainer:
         Args:
             inputs: images, or features of the backbone.
             targets: (N, H, W) int64 on the device.
-            weight: the sum of class weights of the whole batch, see `Loss`.
+            weight: the sum of the class weights of the pixels of the whole batch, see `Loss.weigh`.
             penalty: whether to add the L2 penalty on the head's kernels.
         """
         with autocast(self.device, self.segmenter.runtime.precision):
@@ -362,7 +362,7 @@ class Trainer:
             )
 
     def _rehearse_writing(self, log: Logbook, *, with_graph: bool) -> None:
-        """Write the initial weights once, to measure the duration."""
+        """Write model and preview once, and the graph if `with_graph`, to measure how long this takes."""
         progress, folder = self.progress, log.run.rehearsal
         progress.graph_seconds = 0.0
         shutil.rmtree(folder, ignore_errors=True)  # left by a process that was killed
@@ -397,7 +397,7 @@ class Trainer:
             raise self._diverged(f"the weights or their statistics are not finite numbers ({where})", log)
 
     def _diverged(self, found: str, log: Logbook) -> TrainingError:
-        """Return the error for a diverged run: what was found, what to do, and which model was kept."""
+        """Return the error for a diverged run: what was `found`, what to do, and which model was kept."""
         progress, run = self.progress, log.run
         remedies = ["check the masks"]
         if self.segmenter.runtime.precision != "fp32":

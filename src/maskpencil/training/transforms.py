@@ -38,7 +38,7 @@ class FitSize(v2.Transform):
 
 
 class RandomScaleCrop(v2.Transform):
-    """Scale by a random factor, log-uniform in `scale`, and cut a random window of `size` = (height, width).
+    """Scale by a random factor, log-uniform in the range `scale`, and cut a random window of `size` = (height, width).
 
     A scaled image smaller than the window is placed at random inside the window; the rest of the window is filled with
     `fill` (RGB, 0-255), and is ignored in the target. Only the part of the image inside the window is scaled.
@@ -106,8 +106,8 @@ def draw_gains(most: float) -> torch.Tensor:
 def recolor(pixels: torch.Tensor, gains: torch.Tensor) -> torch.Tensor:
     """Change brightness, then contrast, then saturation of images (N, 3, H, W) by their `gains` (N, 3).
 
-    The result equals torchvision's ColorJitter in that order, in float32. All three changes are one matrix per image,
-    applied to the whole batch on its device. Input and output are 0 to 255.
+    The result equals torchvision's ColorJitter in that order, in float32. All three changes are combined into one
+    matrix per image, applied to the whole batch on its device. Input and output are in 0..255.
     """
     brightness, contrast, saturation = gains.to(pixels.device).view(-1, 3, 1, 1).unbind(1)  # (N, 1, 1) each
     flat = pixels.float().flatten(2)  # (N, 3, pixels)

@@ -33,7 +33,7 @@ class Validation:
     """Scores on the validation images, or on a part of them.
 
     Args:
-        scores: the scores of `scores.images` images.
+        scores: the scores on all images that were scored; `scores.images` is their number.
         images: the number of images in the validation split.
         by_part: the mean IoU of the first n images, by n, so that two validations can be compared on the same images if
             one validation was cut short; NaN if no pixel of these images is labeled.
@@ -51,12 +51,12 @@ class Validation:
     def is_better(self, best_score: float, best_scores: Mapping[int, float]) -> bool:
         """Return whether the mean IoU exceeds the best mean IoU so far on the same images.
 
-        True also if there are no scores.
+        True also if the mean IoU is NaN, because no pixel of the images is labeled.
 
         Args:
-            best_score: the best mean IoU on all images that were scored.
-            best_scores: the best mean IoU by number of images; empty before the first validation, and in runs of early
-                versions.
+            best_score: the mean IoU of the best model on all images that were scored.
+            best_scores: the mean IoU of the best model by number of images, see `by_part`; empty before the first
+                validation, and in runs of early versions.
         """
         both = self.by_part.keys() & best_scores.keys()
         if not both:
@@ -82,8 +82,9 @@ def validate(
         segmenter: the model.
         data: the folder with the validation images.
         accelerator: the processes.
-        until: a `time.monotonic()` at which to stop: the images are then scored in parts, spread over the split, and
-            no part begins that would take longer. The first part is always scored.
+        until: the value of `time.monotonic()` at which to stop; None to score all images. With `until`, the images are
+            scored in parts of randomly chosen images. A part that would take too long is not begun, but the first part
+            is always scored.
     """
     world, pairs, names = int(accelerator.num_processes), data.pairs("val"), data.classes.names
     # statistics of normalization layers differ between processes until the next step; the main process's are used
@@ -119,7 +120,7 @@ def expected_validation(segmenter: Segmenter, data: DataFolder, accelerator: Acc
 
 
 def part_ends(images: int, *, first: int) -> list[int]:
-    """List the number of images after each part: `first`, twice as many, and so on up to all."""
+    """List the number of images scored by the end of each part: `first`, then doubled up to all `images`."""
     ends = []
     while first < images:
         ends.append(first)
@@ -128,7 +129,7 @@ def part_ends(images: int, *, first: int) -> list[int]:
 
 
 def _count(segmenter: Segmenter, data: DataFolder, pairs: Sequence[Pair], *, until: float | None = None) -> _Count:
-    """Count the pixels of some images until the time is up."""
+    """Count the pixels of some images by target and predicted class, until `time.monotonic()` exceeds `until`."""
     matrix = ConfusionMatrix(len(data.classes))
     call = partial(segmenter.predict_batch, confidence=True)
     with closing(predict_pairs(segmenter, data, pairs, call)) as predicted:
@@ -146,7 +147,7 @@ def _count(segmenter: Segmenter, data: DataFolder, pairs: Sequence[Pair], *, unt
 
 
 def _sum_counts(accelerator: Accelerator, mine: _Count) -> _Count:
-    """Sum the counts of all processes; if the time of one process ran out, it ran out for all."""
+    """Sum the counts of all processes; if time ran out, or outputs were not finite, in one process, the sum says so."""
     flat = torch.from_numpy(np.append(mine.pixels.ravel(), [mine.cut, mine.broken]).astype(np.int64))
     summed = accelerator.reduce(flat.to(accelerator.device), reduction="sum").cpu().numpy()
     return _Count(summed[:-2].reshape(mine.pixels.shape), cut=bool(summed[-2]), broken=bool(summed[-1]))

@@ -74,7 +74,7 @@ def test_other_channels_start_from_the_mean_of_the_trained_filters(name, in_chan
         ("vit_tiny_patch16_224", "must have features at strides 8, 16 and 32, but its strides are 16; choose another"),
         ("shvit_s1", "but its strides are 16, 32, 64; choose another"),
         ("visformer_tiny", "for images of any size (Input height"),
-        ("mobilevitv2_050", "(at stride 32 they are (1, 256, 2, 4) instead of (1, 256, 1, 3))"),
+        ("mobilevitv2_050", "(at stride 32 their shape is (1, 256, 2, 4) instead of (1, 256, 1, 3))"),
     ],
 )
 def test_a_model_without_the_strides_is_refused(name, message):

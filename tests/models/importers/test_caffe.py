@@ -305,14 +305,14 @@ def test_a_network_without_weights_is_reported(content, error_of):
 @pytest.mark.parametrize(
     ("blob", "expected"),
     [
-        (Form().shape((2, 2)) + Form().numbers(np.ones(3)), "12 bytes of float32, and its shape (2, 2) stands for 16"),
-        (Form().shape((2,)) + sized(5, b"\0" * 7), "7 bytes of float32, and its shape (2,) stands for 8"),
-        (Form().shape((1,)) + sized(8, b"\0" * 4), "4 bytes of float64, and its shape (1,) stands for 8"),
-        (Form().shape((0,)), "0 bytes of float32, and its shape (0,) stands for 0"),
-        (Form().numbers(np.ones(2)), "8 bytes of float32, and its shape () stands for 4"),
-        (b"", "0 bytes of float32, and its shape () stands for 4"),
-        (tagged(4, VARINT, b"\x02") + Form().numbers(np.ones(2)), "its shape (0, 0, 0, 2) stands for 0"),
-        (Form().shape((-1,)) + Form().numbers(np.ones(1)), "its shape (18446744073709551615,) stands for 7"),
+        (Form().shape((2, 2)) + Form().numbers(np.ones(3)), "12 bytes of float32, but its shape (2, 2) needs 16"),
+        (Form().shape((2,)) + sized(5, b"\0" * 7), "7 bytes of float32, but its shape (2,) needs 8"),
+        (Form().shape((1,)) + sized(8, b"\0" * 4), "4 bytes of float64, but its shape (1,) needs 8"),
+        (Form().shape((0,)), "0 bytes of float32, but its shape (0,) needs 0"),
+        (Form().numbers(np.ones(2)), "8 bytes of float32, but its shape () needs 4"),
+        (b"", "0 bytes of float32, but its shape () needs 4"),
+        (tagged(4, VARINT, b"\x02") + Form().numbers(np.ones(2)), "its shape (0, 0, 0, 2) needs 0"),
+        (Form().shape((-1,)) + Form().numbers(np.ones(1)), "its shape (18446744073709551615,) needs 7"),
         (Form().shape((2**62,) * 32), "its shape (4611686018427387904, 4611686018427387904, "),
     ],
 )

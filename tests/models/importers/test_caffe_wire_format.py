@@ -113,8 +113,8 @@ def test_impossible_field_numbers_are_refused(tag, number):
 
 
 def test_a_known_field_of_another_wire_type_is_refused():
-    assert message_of(b"\x08\x01\x10\x01") == "the field 'b' at byte 2 has the wire type 0"
-    assert message_of(b"\x29" + b"\0" * 8) == "the field 'e' at byte 0 has the wire type 1"
+    assert message_of(b"\x08\x01\x10\x01") == "the field 'b' at byte 2 has the unexpected wire type 0"
+    assert message_of(b"\x29" + b"\0" * 8) == "the field 'e' at byte 0 has the unexpected wire type 1"
 
 
 @pytest.mark.parametrize(

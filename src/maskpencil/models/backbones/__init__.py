@@ -36,18 +36,21 @@ def create_backbone(
 
     Args:
         name: a network of torchvision's families, or any timm model with features at strides 8, 16 and 32. The prefix
-            `timm/` selects timm's model if both have the name.
-        weights: "auto" (pretrained: from an installed package, the library's cache or a download), "imagenet" (the
-            same, trained on ImageNet alone), "none" (untrained), "blank" (tensors will be loaded next), or the file of
-            a classifier's state dict in torchvision's or timm's own form (.safetensors, .pth or .pt).
-        in_channels: channels of the images; for other than RGB see `surgery.adapt_input_channels`.
+            `timm/` selects timm's model if torchvision has a network of the same name.
+        weights: "auto" (pretrained weights from an installed package, the library's cache or a download), "imagenet"
+            (as "auto", but only weights trained on ImageNet alone), "none" (random values), "blank" (no values yet; the
+            caller loads tensors next), or the path of a classifier's weights file (.safetensors, .pth or .pt; for VGG
+            also Keras or Caffe files).
+        in_channels: the number of channels of the images; if it is not 3, see `surgery.adapt_input_channels`.
         fully_connected: whether fc6 and fc7 are kept, as convolutions, if the family has them (VGG, AlexNet).
         dropout: the dropout probability between fc6 and fc7, if they are kept.
         stride: the finest stride whose features are returned.
-        as_released: whether it is padded as in the authors' networks, and takes BGR images (VGG, AlexNet).
+        as_released: whether images are padded by 100 pixels and have the channel order BGR, as in the networks of the
+            FCN paper's authors (VGG, AlexNet).
 
     Raises:
-        ConfigError: there is no such backbone, it lacks a stride, or its first layer does not allow these channels.
+        ConfigError: there is no such backbone, it has no features at `stride`, or its first convolution cannot be
+            adapted to `in_channels`.
         ModelError: the weights cannot be downloaded, are damaged, or do not fit.
     """
     if in_channels < 1:
@@ -64,7 +67,9 @@ def create_backbone(
 
 
 def normalizes_batches(name: str) -> bool:
-    """Return whether a backbone has batch normalization, with which training from scratch is stable at high rates.
+    """Return whether a backbone has batch normalization.
+
+    With batch normalization, training from scratch is stable at high learning rates.
 
     Raises:
         ConfigError: there is no such backbone.

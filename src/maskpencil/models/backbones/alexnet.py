@@ -1,4 +1,4 @@
-"""Define AlexNet, the paper's fastest trunk, as in torchvision (arXiv 1404.5997) and in Caffe, with its layer names."""
+"""Define AlexNet, the FCN paper's fastest trunk, as in torchvision (arXiv 1404.5997) and as in Caffe."""
 
 from typing import cast
 
@@ -26,8 +26,8 @@ class AlexNet(Backbone):
     """AlexNet with the features conv2, conv5 and fc7, or pool5 without the fully connected layers.
 
     Args:
-        name: alexnet.
-        classifier: torchvision's network of that name, whose layers are used.
+        name: "alexnet".
+        classifier: torchvision's AlexNet, whose layers are used.
         fully_connected: whether fc6 and fc7 are kept, as convolutions.
         dropout: the dropout probability between fc6 and fc7.
         finest: the finest stride whose features are returned, 8 at least.
@@ -74,14 +74,15 @@ class AlexNet(Backbone):
 
 
 class ReleasedAlexNet(Backbone):
-    """Caffe's AlexNet, as in the authors' FCN-AlexNet: with groups, response normalization and padding 100.
+    """Caffe's AlexNet, as in the authors' FCN-AlexNet.
 
-    Its features are conv2, conv5 and fc7; the layers have the published names. torchvision's weights do not fit.
+    It has grouped convolutions, local response normalization, and 100 pixels of padding around the image. Its features
+    are conv2, conv5 and fc7; the layers have the published names. torchvision's weights do not fit.
 
     Source: Krizhevsky et al., NIPS 2012, as in voc-fcn-alexnet of the authors' release.
 
     Args:
-        name: alexnet.
+        name: "alexnet".
         dropout: the dropout probability between fc6 and fc7.
     """
 
@@ -108,7 +109,10 @@ class ReleasedAlexNet(Backbone):
         self.grids = {8: conv2, 16: conv5, 32: conv5.through(self.pool, self.fc6, self.fc7)}
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
-        """Compute the features of images of any size, see `Backbone.forward`; the maps are larger than H/s x W/s."""
+        """Compute the features of images of any size, see `Backbone.forward`.
+
+        The map of stride s is larger than H/s x W/s, because of the padding.
+        """
         relu = functional.relu
         x = self.norm(self.pool(relu(self.conv1(images))))  # 1/8
         conv2 = relu(self.conv2(x))  # (N, 256, H/8, W/8)

@@ -1,4 +1,4 @@
-"""Define the interface of backbones: features at strides 32 to 2, and the normalization of their images."""
+"""Define the interface of backbones: features at strides 32 to 2, and the normalization of input images."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,20 +35,21 @@ RELEASED_PADDING = 100
 
 
 class Backbone(nn.Module, ABC):
-    """A classifier's trunk.
+    """A classifier's trunk, which computes features at several strides.
 
     Args:
-        name: the name for which it was created.
-        channels: the number of channels C_s of the features of each stride s of `STRIDES` that it has.
+        name: the name with which `create_backbone` created it.
+        channels: s -> C_s, the number of channels of the features at stride s, for each stride that the trunk has.
         finest: the finest stride whose features are returned.
         mean: the mean of each RGB channel, in 0..1, of the images that its weights were trained on.
-        std: their standard deviation, in 0..1.
-        in_channels: channels of the images.
-        channel_order: the channel order of its images, rgb or bgr.
-        grids: the image positions of the cells of each stride's features; by default the tiles of the image.
+        std: the standard deviation of each RGB channel of these images, in 0..1.
+        in_channels: the number of channels of the input images.
+        channel_order: the channel order of the input images, rgb or bgr.
+        grids: for each stride s, the image positions of the cells of the feature map; by default, each cell has the
+            position of a tile of s x s pixels.
 
     Raises:
-        ConfigError: it has no features at the stride `finest`.
+        ConfigError: the trunk has no features at the stride `finest`.
     """
 
     def __init__(
@@ -78,12 +79,12 @@ class Backbone(nn.Module, ABC):
         """Which tensors of which file were loaded, unless a library loaded its own."""
 
     def take_record(self, loaded: Loaded | None) -> None:
-        """Keep the record of the pretrained weights, if there are any."""
+        """Store the record of the loaded weights and of their origin; None, for no weights, changes nothing."""
         if loaded:
             self.origin, self.loaded = loaded.origin, loaded
 
     def take_normalization(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        """Replace the normalization of RGB images by that of the pretrained weights."""
+        """Replace the mean and standard deviation of RGB images by those with which the weights were trained."""
         self._rgb_mean, self._rgb_std = mean, std
 
     @property
@@ -104,11 +105,12 @@ class Backbone(nn.Module, ABC):
         """
 
     def features_of(self, images: Tensor, stages: Mapping[int, Sequence[str]]) -> dict[int, Tensor]:
-        """Apply layers in a row, and return the features as `forward` does.
+        """Apply layers one after another, and return the features as `forward` does.
 
         Args:
             images: as for `forward`.
-            stages: for each stride, from the finest on, the names of the layers that lead to its features.
+            stages: for each stride, the finest first, the names of the layers that lead from the previous stride
+                to its features.
         """
         features = {}
         x = images
@@ -120,7 +122,10 @@ class Backbone(nn.Module, ABC):
         return features
 
     def take_released_images(self, first_convolution: str) -> None:
-        """Adapt the first convolution from RGB images of its own mean and std to those of the authors' networks."""
+        """Adapt the first convolution to images as the authors' networks take them: BGR in 0..255, minus the mean.
+
+        Except at the border, it computes from them the same values as before from normalized RGB images.
+        """
         conv = cast(nn.Conv2d, self.get_submodule(first_convolution))
         mean, std = torch.tensor(self._rgb_mean), torch.tensor(self._rgb_std)
         released_mean, released_std = torch.tensor(RELEASED_MEAN), torch.tensor(RELEASED_STD)
@@ -130,7 +135,9 @@ class Backbone(nn.Module, ABC):
         self._rgb_mean, self._rgb_std, self.channel_order = RELEASED_MEAN, RELEASED_STD, "bgr"
 
     def take_channels(self, in_channels: int, *first_convolutions: str) -> None:
-        """Adapt the first convolutions from RGB to `in_channels` channels, see `adapt_input_channels`.
+        """Adapt the convolutions that are applied to the image from RGB to `in_channels` channels.
+
+        See `adapt_input_channels` for the weights of the new channels.
 
         Raises:
             ConfigError: no convolutions are named, they do not take RGB, or in_channels is below 1.
@@ -167,7 +174,7 @@ class BackboneOptions:
 
 @dataclass(frozen=True)
 class Family:
-    """Backbones that are created by the same function: their names, their library, and the function."""
+    """Backbones that the same function creates: their title, their names, their library (`source`), the function."""
 
     title: str
     names: tuple[str, ...]
@@ -184,10 +191,10 @@ def _lacks_stride(name: str, stride: int, strides: Iterable[int]) -> ConfigError
 
 
 def initialize(module: nn.Module) -> None:
-    """Initialize every convolution on the CPU after He et al., ICCV 2015; biases are 0, normalizations neutral.
+    """Move a module to the CPU and initialize its convolutions after He et al., ICCV 2015.
 
-    The variance is kept from layer to layer in the forward pass, so that deep networks without normalization can be
-    trained.
+    Biases are 0, and batch normalizations have scale 1 and shift 0. The variance of activations is kept from layer to
+    layer in the forward pass, so that deep networks without normalization can be trained.
     """
     module.to_empty(device="cpu")
     for layer in module.modules():

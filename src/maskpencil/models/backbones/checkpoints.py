@@ -1,4 +1,4 @@
-"""Read the weights of a classifier from a file of any kind, also from within a training checkpoint."""
+"""Read the weights of a classifier from a torch, Keras or Caffe file, which may be a whole training checkpoint."""
 
 from argparse import Namespace
 from collections.abc import Mapping
@@ -29,10 +29,12 @@ class ClassifierFile:
     """The content of a weights file.
 
     Args:
-        tensors: name -> tensor, in the layouts of torch.
-        entry: the entry of a training checkpoint from which they come, such as "teacher"; "" for a state dict.
-        others: other entries that hold networks.
-        kind: "torch", "keras" or "caffe"; networks of the latter two take BGR images in 0..255, minus the mean.
+        tensors: name -> tensor, with axes in PyTorch's order.
+        entry: the entry of a training checkpoint from which the tensors come, such as "teacher"; "" for a file that is
+            a plain state dict.
+        others: the names of other entries that hold networks, which are not used.
+        kind: "torch", "keras" or "caffe"; networks from Keras and Caffe files take BGR images in 0..255, minus the
+            mean.
     """
 
     tensors: Mapping[str, Tensor]
@@ -42,18 +44,21 @@ class ClassifierFile:
 
     @property
     def note(self) -> str:
-        """What was chosen from the file, for the log."""
+        """A text for the log that names the chosen entry of a training checkpoint; "" for a plain state dict."""
         besides = f" (not {listed(self.others)})" if self.others else ""
         return f"from its entry {self.entry!r}{besides}" if self.entry else ""
 
     def refuse_other_kinds(self, *kinds: str, source: Path) -> None:
-        """Refuse a file of a kind that the backbone does not take; `source` is its path.
+        """Check that the file is of one of the `kinds` that a backbone takes; `source` is the path of the file.
 
         Raises:
-            ModelError: its kind is not one of `kinds`.
+            ModelError: the file is of another kind.
         """
         if self.kind not in kinds:
-            raise ModelError(f"{source}: is a file of {self.kind.title()}, of which only VGG16 and VGG19 are read")
+            raise ModelError(
+                f"{source}: is a {self.kind.title()} file, from which only VGG16 and VGG19 are read; give a "
+                ".safetensors, .pth or .pt file"
+            )
 
 
 def read_classifier(path: str | Path) -> ClassifierFile:
@@ -83,7 +88,10 @@ def read_classifier(path: str | Path) -> ClassifierFile:
 
 
 def _networks(content: object, entry: str) -> list[tuple[str, Mapping[str, Any]]]:
-    """List the entries that hold a state dict, with their paths such as state.model."""
+    """List the networks in a checkpoint: their paths, such as state.model, and their state dicts.
+
+    `entry` is the path of `content` in the checkpoint; "" for the whole checkpoint.
+    """
     if not isinstance(content, Mapping) or entry.count(".") > _MAX_DEPTH:
         return []
     if entry and _is_state_dict(content):

@@ -1,7 +1,7 @@
 """Find the weights that torchvision and timm publish: in the caches of torch and the Hugging Face hub, or by download.
 
-A file in a cache is found without any network. A download first tries for a few seconds to reach the server, since
-torch itself waits without limit, and the client of the hub tries again for half a minute.
+A file in a cache is found without network access. A download first tries for a few seconds to reach the server, since
+torch itself waits without limit, and the hub's client retries for half a minute.
 """
 
 import re
@@ -35,10 +35,11 @@ class PublishedWeights:
     """Weights that a library publishes, on the Hugging Face hub or as a file.
 
     Args:
-        title: the library and its name for them.
+        title: the library and its name for the weights.
         license: the license that the library states.
-        address: the file, in torch's cache under its name; "" if it is on the hub only.
-        repository: the name on the hub, with `@` and a revision if it is not the latest; "" if it is not there.
+        address: the URL of the file, which torch caches under its file name; "" if the file is only on the hub.
+        repository: the repository on the hub, followed by `@` and a revision if it is not the latest; "" if the file is
+            not on the hub.
     """
 
     title: str
@@ -48,16 +49,16 @@ class PublishedWeights:
 
     @property
     def page(self) -> str:
-        """The address at which a person finds the file."""
+        """The URL of the file's page on the hub, or else of the file itself."""
         return f"https://huggingface.co/{self.repository}" if self.repository else self.address
 
     @property
     def origin(self) -> Origin:
-        """The record of these weights."""
+        """The title, license and URL of these weights, as stored in models that use them."""
         return Origin(self.title, self.license, self.page)
 
     def cached(self) -> Path | None:
-        """Return the file if it is in a cache, without using the network."""
+        """Return the path of the file in a cache, without network access; None if no cache has the file."""
         from huggingface_hub import try_to_load_from_cache
 
         if self.repository:
@@ -70,11 +71,11 @@ class PublishedWeights:
         return file if self.address and file.is_file() else None
 
     def download(self) -> Path:
-        """Download the file into its cache.
+        """Download the file into its cache, and return its path.
 
         Raises:
             OSError: the server cannot be reached, or has no such file.
-            RuntimeError: the file was damaged on its way.
+            RuntimeError: the downloaded file does not have the expected checksum.
         """
         if self.repository:
             return self._from_hub()
@@ -116,10 +117,10 @@ def torchvision_weights(name: str) -> PublishedWeights:
 
 
 def timm_weights(model: str) -> PublishedWeights:
-    """Return the weights that timm publishes for a model, whose name may have a tag.
+    """Return the weights that timm publishes for a model, whose name may end in a tag, such as resnet50.a1_in1k.
 
     Raises:
-        ModelError: it publishes none.
+        ModelError: timm publishes no weights for the model.
     """
     import timm
 
@@ -133,15 +134,15 @@ def timm_weights(model: str) -> PublishedWeights:
 
 
 def torch_cache(address: str) -> Path:
-    """Return the path of a downloaded file in torch's cache, which TORCH_HOME moves."""
+    """Return the path of the file of a URL in torch's cache, whose folder the environment variable TORCH_HOME sets."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(address).path).name
 
 
 def refuse_unreachable(address: str) -> None:
-    """Try to reach the server of an address, by the proxy that is set up if there is one.
+    """Check that the server of a URL answers, through the proxy of the environment if there is one.
 
     Raises:
-        OSError: it does not answer within `REACH_SECONDS`, which also bounds the look-up of its name.
+        OSError: the server does not answer within `REACH_SECONDS`, which include the look-up of its host name.
     """
     failures: list[OSError] = []
 

@@ -1,4 +1,4 @@
-"""Define GoogLeNet (Szegedy et al., CVPR 2015) without its side branches, with torchvision's layer names."""
+"""Define GoogLeNet (Szegedy et al., CVPR 2015) without its auxiliary classifiers, with torchvision's layer names."""
 
 from torch import Tensor, nn
 from torchvision import models
@@ -19,7 +19,7 @@ _STAGES = {
 
 
 class GoogLeNet(Backbone):
-    """GoogLeNet with the features conv1, conv3, inception3b, inception4e and inception5b, the last of each stride.
+    """GoogLeNet with the features conv1, conv3, inception3b, inception4e, inception5b: the last layer of each stride.
 
     The published weights expect pixels in -1..1, and torchvision's network rescales ImageNet-normalized images to this
     range (`transform_input`): ((p - 0.485) / 0.229) * (0.229 / 0.5) + (0.485 - 0.5) / 0.5 equals (p - 0.5) / 0.5, and

@@ -32,9 +32,9 @@ Array = npt.NDArray[Any]
 
 
 def read_keras_vgg(path: Path) -> dict[str, Tensor]:
-    """Read a VGG's tensors under Keras's names of the layers, such as block1_conv1.weight, in torch's layout.
+    """Read a VGG's tensors by Keras's layer names, such as block1_conv1.weight, with axes in PyTorch's order.
 
-    Layers of other names, such as a detector's that was built on the network, are left out.
+    Layers with other names, such as the layers that a detector adds to a VGG, are left out.
 
     Raises:
         ModelError: the file is missing or damaged, or holds no VGG.
@@ -52,24 +52,25 @@ def read_keras_vgg(path: Path) -> dict[str, Tensor]:
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"{path}: cannot be read as Keras weights ({reason}); if it was such a file, copy or download it again"
+            f"{path}: cannot be read as Keras weights ({reason}); if it is a Keras file, it may be damaged: copy or "
+            "download it again"
         ) from error
     layers = _named(arrays)
     if not layers:
         raise ModelError(
-            f"{path}: holds no VGG16 or VGG19; expected the layers block1_conv1 to block5_conv3 of "
-            "keras.applications, whose files are the only ones of Keras that are read"
+            f"{path}: holds no VGG16 or VGG19; expected layers named block1_conv1 to block5_conv3, as in "
+            "keras.applications; other Keras networks are not supported"
         )
     return {name: _in_torchs_layout(name, array) for name, array in layers.items()}
 
 
 def _arrays(file: Any, size: int) -> dict[str, Array]:
-    """Read the arrays of a file by their paths, without following links to other files.
+    """Read the floating-point arrays of an HDF5 file of `size` bytes by their paths, without following links.
 
-    A layer that version 3 saved under a number takes the name that is noted with it.
+    Version 3 of Keras numbers the layers and stores their names as attributes; these names are added to the paths.
 
     Raises:
-        ValueError: an array is larger than the file, so that it is not stored in it, or is not of floats.
+        ValueError: an array is stored in another file, or is larger than the file.
     """
     import h5py
 
@@ -88,7 +89,7 @@ def _arrays(file: Any, size: int) -> dict[str, Array]:
 
 
 def _named(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return the arrays of VGG's layers as block1_conv1.weight and so on."""
+    """Map the names of a VGG's tensors, such as block1_conv1.weight, to their arrays; return {} if there is no VGG."""
     layers = {}
     for place, array in arrays.items():
         if names := [part for part in place.split("/")[:-1] if _LAYER.fullmatch(part)]:
@@ -97,7 +98,10 @@ def _named(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _numbered(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Name layers that are only numbered (conv2d, conv2d_1, ..., dense, dense_1) by their order."""
+    """Map the names of a VGG's tensors to the arrays of layers that are only numbered (conv2d, conv2d_1, ..., dense).
+
+    The layers are named in their order; return {} if the number of convolutions is not that of VGG16 or VGG19.
+    """
     groups: dict[str, dict[str, Array]] = {}
     for place, array in arrays.items():
         groups.setdefault(place.rpartition("/")[0], {})["weight" if array.ndim > 1 else "bias"] = array

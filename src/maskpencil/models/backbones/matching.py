@@ -1,7 +1,7 @@
 """Match the tensors of a weights file with those of a classifier, by their names or by their order and shapes.
 
-A file fits whole or not at all: every tensor that the backbone uses must be there in its shape. Only tensors outside
-the trunk, such as a classifier's last layer, a projection head or a second copy of the network, may be left over.
+A file fits only if it has every tensor that the backbone uses, in the right shape. Only tensors outside the trunk, such
+as a classifier's last layer, a projection head or a second copy of the network, may be left over.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,12 +29,12 @@ class Match:
     """The tensors of a file under the names of the classifier.
 
     Args:
-        tensors: ours -> tensor.
-        names: ours -> theirs.
-        how: how they were matched, for the log.
+        tensors: the classifier's names -> the tensors of the file.
+        names: the classifier's names -> the names in the file.
+        how: how the tensors were matched, as a text for the log.
         left: names of the file's tensors that are not used.
-        prefix: what their names begin with.
-        by_order: whether they were matched by their order and shapes.
+        prefix: the beginning of all matched names in the file, such as "module."; "" if they have no prefix.
+        by_order: whether the tensors were matched by their order and shapes, not by their names.
     """
 
     tensors: Mapping[str, Tensor]
@@ -46,21 +46,21 @@ class Match:
 
     @property
     def table(self) -> list[str]:
-        """A line for each tensor: our name, theirs and the shape."""
+        """A line of text for each matched tensor: its name in the classifier, its name in the file and its shape."""
         width = max(map(len, self.names), default=0)
         return [f"{ours:<{width}}  {self.names[ours]}  {tuple(self.tensors[ours].shape)}" for ours in self.names]
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was loaded into a classifier.
+    """The record of loading pretrained weights into a classifier.
 
     Args:
         origin: where the weights come from.
-        match: which tensors they are.
+        match: which tensors of the file were loaded.
         lacks_fully_connected: whether fc6 and fc7 were left out, because the file has none.
         kind: the kind of file, see `checkpoints.ClassifierFile`.
-        note: what was chosen from the file, for the log; or "".
+        note: a text for the log, see `checkpoints.ClassifierFile.note`.
     """
 
     origin: Origin
@@ -71,7 +71,7 @@ class Loaded:
 
     @property
     def notes(self) -> list[str]:
-        """Lines for the log."""
+        """Lines for the log: how many tensors were matched, in which way, and which tensors were not used."""
         chosen = f", {self.note}" if self.note else ""
         left = f"; not used: {listed(self.match.left)}" if self.match.left else ""
         lines = [f"{len(self.match.names)} tensors matched {self.match.how}{chosen}{left}"]
@@ -92,12 +92,13 @@ def match(
     """Match the tensors of a file with those that a backbone uses.
 
     Args:
-        found: the tensors of the file.
+        found: the tensors of the file by name.
         wanted: the tensors that the backbone uses, under the classifier's names, in its order; may be on the meta
             device.
         unused: names of the classifier's other tensors, in its order; all come after those of the trunk.
-        namings: other libraries' names, ours -> theirs; the classifier's own names need none.
-        source: the file, for errors; tensors are matched by order only if its format keeps it.
+        namings: for each other library, the classifier's names -> that library's names of the same tensors.
+        source: the path of the file, for errors; the tensors of .safetensors files, which are sorted by type and
+            name, are not matched by order.
         expected: the network to which the tensors should belong, for errors.
 
     Raises:
@@ -131,7 +132,7 @@ class _Attempt(Match):
 def _by_name(
     found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, unused: Sequence[str], naming: Mapping[str, str]
 ) -> Iterable[_Attempt]:
-    """Yield an attempt for each prefix under which the file has a tensor of the first name."""
+    """Yield a match by name, complete or not, for each prefix in the file of the first or the last wanted name."""
     theirs = {ours: naming[ours] for ours in wanted if ours in naming}
     if len(theirs) < len(wanted):
         return
@@ -164,28 +165,28 @@ def _by_name(
 
 
 def _probes(wanted: Mapping[str, Tensor]) -> Sequence[str]:
-    """Return the names by which prefixes are found: the first and the last, in case that one of both is missing."""
+    """Return the first and the last wanted name; prefixes are found by either, in case the file lacks the other."""
     names = [name for name in wanted if not name.endswith(COUNTS)]
     return names[:1] + names[-1:]
 
 
 def found_order(found: Mapping[str, Tensor], prefix: str) -> list[str]:
-    """Return the names below a prefix, without it, in the order of the file."""
+    """Return the names that begin with a prefix, without this prefix, in the order of the file."""
     return [name.removeprefix(prefix) for name in found if name.startswith(prefix)]
 
 
 def _shared(attempt: _Attempt, wanted: Mapping[str, Tensor]) -> int:
-    """Count the wanted tensors that an attempt has in their shapes."""
+    """Count the wanted tensors that an attempted match has in the right shape."""
     return sum(tensor.shape == wanted[ours].shape for ours, tensor in attempt.tensors.items())
 
 
 def _shaped(tensor: Tensor, wanted: Tensor) -> Tensor:
-    """Return the weights of a fully connected layer that was stored as a convolution in their own form."""
+    """Flatten the weights (O, C, h, w) of a convolution to (O, C * h * w) if `wanted` is a fully connected layer's."""
     return tensor.flatten(1) if (tensor.ndim, wanted.ndim) == (4, 2) else tensor
 
 
 def _fits(attempt: _Attempt, wanted: Mapping[str, Tensor]) -> bool:
-    """Return whether an attempt has every wanted tensor in its shape, and no stray one."""
+    """Return whether an attempted match has every wanted tensor in the right shape, and no unexpected tensors."""
     return not attempt.strays and all(
         ours.endswith(COUNTS) if ours not in attempt.tensors else attempt.tensors[ours].shape == tensor.shape
         for ours, tensor in wanted.items()
@@ -195,7 +196,7 @@ def _fits(attempt: _Attempt, wanted: Mapping[str, Tensor]) -> bool:
 def _by_order(
     found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, unused: Sequence[str]
 ) -> Iterable[_Attempt]:
-    """Yield the matches of all tensors below a prefix with the classifier's, one by one in their order."""
+    """Yield a match for each prefix under which the file has tensors of the classifier's shapes in the same order."""
     ours = [name for name in wanted if not name.endswith(COUNTS)]
     head = [name for name in unused if not name.endswith(COUNTS)]
     prefixes = {"", *(".".join(name.split(".")[:depth]) + "." for name in found for depth in range(1, name.count(".")))}
@@ -221,7 +222,7 @@ def _by_order(
 
 
 def _same_layers(names: Mapping[str, str]) -> bool:
-    """Return whether the tensors of one layer belong to one layer on the other side, as weight, bias and so on."""
+    """Return whether the tensors of each layer match the tensors of one other layer: weight with weight, and so on."""
     layers: dict[str, str] = {}
     for ours, theirs in names.items():
         (layer, _, leaf), (other, _, other_leaf) = ours.rpartition("."), theirs.rpartition(".")
@@ -231,7 +232,7 @@ def _same_layers(names: Mapping[str, str]) -> bool:
 
 
 def _same_shortcuts(names: Mapping[str, str]) -> bool:
-    """Return whether shortcuts, where the file names any, are shortcuts on both sides."""
+    """Return whether shortcuts match only shortcuts; True if no name in the file is that of a shortcut."""
     pairs = [(_is_shortcut(ours), _is_shortcut(theirs)) for ours, theirs in names.items()]
     return not any(theirs for _, theirs in pairs) or all(ours == theirs for ours, theirs in pairs)
 
@@ -241,10 +242,10 @@ def _is_shortcut(name: str) -> bool:
 
 
 def _chosen(fitting: Sequence[_Attempt], source: str) -> Match:
-    """Return the match to use: the only one, or the preferred one of several networks in the file.
+    """Return the only match, or, if several networks in the file fit, the preferred match, see `_PREFERRED`.
 
     Raises:
-        ModelError: it is not clear which.
+        ModelError: several networks fit, and none of them is preferred.
     """
     different = list({frozenset(one.names.values()): one for one in reversed(fitting)}.values())
     if len(different) == 1:

@@ -27,8 +27,8 @@ _NOT_EXPANDED = {
 def efficientnet_pytorch_names(names: Iterable[str]) -> dict[str, str]:
     """Map timm's names of an EfficientNet's tensors to those of the library EfficientNet-PyTorch.
 
-    That library counts the blocks through all stages, and the normalizations of a block from 0 if the block widens its
-    input first. Names that are none of an EfficientNet's are left out.
+    That library numbers the blocks through all stages, and the normalizations of a block from 0 if the block has an
+    expansion convolution, else from 1. Names that are not those of an EfficientNet's tensors are left out.
 
     Source: the state dicts of both libraries; https://github.com/lukemelas/EfficientNet-PyTorch
     """

@@ -14,9 +14,9 @@ class Origin:
     """Where pretrained weights come from, and under which license.
 
     Args:
-        title: what they were read from, such as a package with its version.
-        license: the license that their publisher states, or `NOT_STATED`.
-        address: where they are published; "" if this is not known.
+        title: what the weights were read from, such as a package with its version.
+        license: the license that the publisher states, or `NOT_STATED`.
+        address: the URL where the weights are published; "" if it is not known.
     """
 
     title: str
@@ -27,11 +27,11 @@ class Origin:
         return ", ".join(filter(None, (self.title, self.license, self.address)))
 
     def to_dict(self) -> dict[str, str]:
-        """Return the record as plain values, as in config.json of a model folder."""
+        """Return the record as entries of a JSON file, such as config.json of a model folder."""
         return dict(zip(_ENTRIES, (self.title, self.license, self.address), strict=True))
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> "Origin | None":
-        """Read the record from among the entries of a model folder; None if they hold none."""
+        """Read the record from the entries of a JSON file, which may have more; return None if they hold no record."""
         title, license_, address = (entries.get(name) for name in _ENTRIES)
         return cls(str(title), str(license_ or NOT_STATED), str(address or "")) if title else None

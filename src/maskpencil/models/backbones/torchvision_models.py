@@ -15,7 +15,7 @@ from maskpencil.models.backbones.weights import load_strictly
 
 
 def blank_classifier(name: str, **options: object) -> nn.Module:
-    """Build a classifier of torchvision on the meta device, without numbers, which takes neither time nor memory."""
+    """Build a classifier of torchvision on the meta device, where tensors have no values and take no memory."""
     with torch.device("meta"):
         return models.get_model(name, weights=None, **options)  # type: ignore[no-any-return]
 
@@ -33,11 +33,11 @@ def load_classifier(
 
     Args:
         classifier: the network, which may be on the meta device.
-        name: its name.
+        name: torchvision's name of the network.
         weights: as in `find_weights`.
         unused: name prefixes of layers that the backbone does not use.
-        optional: name prefixes of layers that a file may lack, if it lacks all of them.
-        namings: other names of the tensors by the kind of file, see `match`.
+        optional: name prefixes of layers that are left out if the file has none of them.
+        namings: for each kind of file, other libraries' names of the tensors, see `match`.
 
     Raises:
         ModelError: the weights cannot be downloaded or read, or do not fit.
@@ -85,7 +85,7 @@ def _matched(
 
 
 def _has_any(names: Collection[str], optional: Collection[str], namings: Sequence[Mapping[str, str]]) -> bool:
-    """Return whether some of a file's names are those of optional layers, whatever their prefix."""
+    """Return whether any of a file's names is that of an optional layer, in any library's naming, with any prefix."""
     own = tuple(optional)
     theirs = [name for naming in namings for ours, name in naming.items() if ours.startswith(own)]
     return any(name.startswith(start) or f".{start}" in name for name in names for start in (*own, *theirs))

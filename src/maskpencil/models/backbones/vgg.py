@@ -1,4 +1,4 @@
-"""Define VGG (Simonyan and Zisserman, ICLR 2015), the paper's main trunk, with the published layer names."""
+"""Define VGG (Simonyan and Zisserman, ICLR 2015), the FCN paper's main trunk, with the published layer names."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -46,7 +46,7 @@ class VGG(Backbone):
         fully_connected: whether fc6 and fc7 are kept, as convolutions.
         dropout: the dropout probability between fc6 and fc7.
         finest: the finest stride whose features are returned.
-        as_released: whether images are padded by 100 instead of padding in fc6, as in the authors' networks.
+        as_released: whether images are padded by 100 pixels, and fc6 has no padding, as in the authors' networks.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class VGG(Backbone):
             self._pad_as_released()
 
     def _pad_as_released(self) -> None:
-        """Move the padding from fc6 to the image, and let pooling round sizes up.
+        """Pad images by 100 pixels in conv1_1, and let pooling layers round sizes up.
 
-        The position in the image of each cell of the feature maps is computed anew.
+        This changes the image positions of the cells of the feature maps, which are recomputed.
         """
         cast(nn.Conv2d, self.conv1_1).padding = (RELEASED_PADDING, RELEASED_PADDING)
         grid = Grid()
@@ -90,16 +90,16 @@ class VGG(Backbone):
             self.grids[2**i] = grid
 
     def take_authors_images(self) -> None:
-        """Let weights that were trained on BGR images in 0..255 minus the mean take RGB images of the same range.
+        """Adapt weights that were trained on BGR images in 0..255, minus the mean, to RGB images.
 
-        The numbers stay as they are, in another order; the normalization travels with them.
+        The input channels of the first filters are reversed. `mean` and `std` become those of VGG's authors.
         """
         convolution = cast(nn.Conv2d, self.conv1_1)
         convolution.weight = nn.Parameter(convolution.weight.detach().flip(1))
         self.take_normalization(AUTHORS_MEAN, AUTHORS_STD)
 
     def _take_layers(self, layers: nn.Sequential) -> None:
-        """Add torchvision's numbered layers under the names of the paper; a pooling layer ends a stage."""
+        """Add torchvision's numbered layers under published names, such as conv1_1; a pooling layer ends a stage."""
         stage = number = 1
         for layer in layers:
             kind = _PUBLISHED[type(layer)]
@@ -150,7 +150,7 @@ def create(name: str, options: BackboneOptions) -> VGG:
 
 
 def _namings(classifier: nn.Module) -> dict[str, list[dict[str, str]]]:
-    """Return other names of the tensors of torchvision's `classifier` by the kind of file, see `load_classifier`."""
+    """Map each kind of file to the names in such files of the tensors of torchvision's `classifier`, see `match`."""
     names, stage, number = {}, 1, 1
     for index, layer in enumerate(cast(nn.Sequential, classifier.features)):
         if isinstance(layer, nn.Conv2d):

@@ -1,4 +1,4 @@
-"""Read the weights of classifiers, and load them strictly."""
+"""Read the weights of classifiers, and load them strictly: all names and shapes must match."""
 
 import pickle
 import struct
@@ -85,7 +85,7 @@ def checked_tensors(content: object, path: str | Path) -> dict[str, Tensor]:
     """Return the content of a weights file as a state dict.
 
     Raises:
-        ModelError: it is something else, or the numbers of a tensor are not all stored.
+        ModelError: the content is not a state dict, or not all values of a tensor are stored in the file.
     """
     if not isinstance(content, Mapping):
         raise ModelError(f"{path}: holds {type(content).__name__}; expected a state dict, which maps names to tensors")
@@ -104,12 +104,12 @@ def checked_tensors(content: object, path: str | Path) -> dict[str, Tensor]:
 
 
 def _as_text(name: object) -> str:
-    """Return a name for an error message; for other objects the type, since printing a hostile one may never end."""
+    """Format a name for an error message; of other objects only the type, since formatting may never end for some."""
     return shown(name) if isinstance(name, str | int) else type(name).__name__
 
 
 def _is_real(tensor: Tensor) -> bool:
-    """Return whether a tensor is dense and stores every number: with stride 0, one number can stand for 10^12."""
+    """Return whether a tensor is dense and stores every value; with stride 0, one value can appear 10^12 times."""
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
@@ -134,7 +134,7 @@ def _refuse_packed(path: Path) -> None:
 
 
 def shapes_in(path: Path) -> dict[str, Tensor]:
-    """Read the names, shapes and dtypes of a .safetensors file as tensors on the meta device, without numbers.
+    """Read the names, shapes and dtypes of a .safetensors file as tensors on the meta device, without values.
 
     Raises:
         ModelError: the file is missing, not regular, or its header is damaged.
@@ -160,9 +160,9 @@ def refuse_misfit(
     source: str,
     expected: str,
 ) -> None:
-    """Compare the names, shapes and types of `tensors` with those of a module; arguments as for `load_strictly`.
+    """Check that names, shapes and types of `tensors` match those of a module; arguments as for `load_strictly`.
 
-    Instead of a module, its state dict will do. Both may be on the meta device.
+    `module` may also be a state dict. All tensors may be on the meta device.
 
     Raises:
         ModelError: tensors are missing, unexpected or misshaped, or hold integers instead of floats.
@@ -191,7 +191,7 @@ def refuse_misfit(
 
 
 def refuse_non_finite(tensors: Mapping[str, Tensor], *, source: str) -> None:
-    """Refuse weights and statistics that are not finite.
+    """Check that the weights of a network, and the statistics of its normalization layers, are finite.
 
     Raises:
         ModelError: a tensor holds NaN or infinity.
@@ -202,10 +202,10 @@ def refuse_non_finite(tensors: Mapping[str, Tensor], *, source: str) -> None:
 
 
 def class_count(scores: Tensor, name: str, *, source: str) -> int:
-    """Return the number of classes of a score layer by its weights (K, C, 1, 1).
+    """Return the number of classes K of a score layer, whose weights `scores` are (K, C, 1, 1) and named `name`.
 
     Raises:
-        ModelError: there are too many classes for a label map, or the tensor has another form.
+        ModelError: there are more classes than a label map can hold, or the tensor has another shape.
     """
     if scores.ndim != 4 or not 1 <= len(scores) <= MAX_CLASSES:
         raise ModelError(
@@ -218,7 +218,7 @@ def class_count(scores: Tensor, name: str, *, source: str) -> int:
 def load_strictly(
     module: nn.Module, tensors: Mapping[str, Tensor], *, unused: Collection[str], source: str, expected: str
 ) -> None:
-    """Load tensors into `module`, whose names and shapes they must match exactly.
+    """Load tensors into `module`; their names and shapes must match exactly.
 
     Args:
         module: the network to load into.
@@ -246,7 +246,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def listed(items: Iterable[str]) -> str:
-    """Join the first few names, with long ones shortened, and the number of the others."""
+    """Join the first `_NAMES_SHOWN` names, shorten long names, and add the number of the names left out."""
     names = [name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..." for name in items]
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return ", ".join(names[:_NAMES_SHOWN]) + more

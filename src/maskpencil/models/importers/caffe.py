@@ -97,11 +97,11 @@ _AXES = {_CONVOLUTION: {_BIAS: 1}, _DECONVOLUTION: {_BIAS: 1}, _INNER_PRODUCT: {
 
 
 def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
-    """Read the weights from a .caffemodel file as float32 tensors in PyTorch's form, by the published layer names.
+    """Read the weights from a .caffemodel file as float32 tensors with PyTorch's shapes, by the file's layer names.
 
     A layer's first array is LAYER.weight, its second array LAYER.bias, further arrays LAYER.blob2, LAYER.blob3 and so
-    on; so mean, variance and factor of a BatchNorm are weight, bias and blob2. Layers without arrays are left out. The
-    tensors own their memory.
+    on; so mean, variance and scale factor of a BatchNorm layer are weight, bias and blob2. Layers without arrays are
+    left out. The tensors do not share memory with the file.
 
     Shapes, as in PyTorch: convolution (C_out, C_in/groups, H, W), deconvolution (C_in, C_out/groups, H, W), inner
     product (C_out, C_in), bias (C_out,). Old files store every array with four axes: inner products as (1, 1, C_out,
@@ -146,7 +146,7 @@ def _read_net(content: mmap) -> dict[str, Tensor]:
 
 
 def _read_layer(content: mmap, message: range, known: Fields) -> tuple[str, dict[str, Tensor]]:
-    """Read the name of a layer, and its tensors by parameter name."""
+    """Read the name of a layer, and its tensors by parameter name; `known` are the fields of the layer's message."""
     layer = layer_type = ""
     parameters: dict[str, Tensor] = {}
     for field, value in read_fields(content, message, known):
@@ -202,7 +202,7 @@ def _read_blob(content: mmap, message: range, name: str) -> Tensor:
     needed = math.prod(shape) * dtype.itemsize
     if len(numbers) != needed or not needed:
         raise FormatError(
-            f"{name!r} has {len(numbers)} bytes of {dtype.name}, and its shape {tuple(shape)} stands for {needed}"
+            f"{name!r} has {len(numbers)} bytes of {dtype.name}, but its shape {tuple(shape)} needs {needed}"
         )
     array = np.frombuffer(numbers, dtype).astype(dtype.newbyteorder("="), copy=False)
     return torch.from_numpy(array).to(torch.float32).reshape(shape)
@@ -215,7 +215,7 @@ def _without_leading_ones(tensor: Tensor, axes: int) -> Tensor:
 
 
 def read_fields(content: mmap, message: range, known: Fields) -> Iterator[tuple[str, range]]:
-    """Yield the name and the value of each known field of a message.
+    """Yield the name and the byte range of the value of each known field of the message in the bytes `message`.
 
     Raises:
         FormatError: the bytes are not a message, or a known field has another wire type.
@@ -246,12 +246,12 @@ def read_fields(content: mmap, message: range, known: Fields) -> Iterator[tuple[
         if number in known:
             name, wire_types = known[number]
             if wire_type not in wire_types:
-                raise FormatError(f"the field {name!r} at byte {start} has the wire type {wire_type}")
+                raise FormatError(f"the field {name!r} at byte {start} has the unexpected wire type {wire_type}")
             yield name, value
 
 
 def read_integer(content: mmap, value: range) -> int:
-    """Read the integer of an INTEGER field; negative numbers, which are not valid here, become large."""
+    """Read the integer of an INTEGER field; negative numbers, which are invalid, become large positive numbers."""
     return _varint(content, value.start, value.stop)[0]
 
 

@@ -21,10 +21,15 @@ def is_published(tensors: Mapping[str, Tensor]) -> bool:
 
 
 def load_published(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bool | None = None) -> FCN:
-    """Build the network, as released, for tensors with the published names.
+    """Build one of the authors' networks from its tensors, which have the published layer names.
 
-    Trunk, stride and number of classes follow from the names and shapes. Caffe's files contain the scales of an FCN-8s
-    "at once"; the state dicts of PyTorch ports lack them and need `at_once_scales`.
+    The trunk, the stride and the number of classes follow from the names and shapes.
+
+    Args:
+        tensors: the state dict.
+        source: the origin of the tensors, for errors.
+        at_once_scales: whether pool4 and pool3 are scaled, as in the FCN-8s that is trained in one stage ("at once").
+            None takes this from the state dict: Caffe's files contain the scales, PyTorch ports lack them.
 
     Raises:
         ModelError: the network is not one of the authors', or tensors are missing, unexpected or misshaped.
@@ -43,8 +48,8 @@ def _config_of(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bo
     strides = [stride for name, stride in _LAST_UPSCORE.items() if name in tensors]
     if not is_published(tensors) or len(strides) != 1:
         raise ModelError(
-            f"{source}: is not one of the authors' networks; expected score_fr.weight, one of {', '.join(_TRUNKS)} and "
-            f"one of {', '.join(_LAST_UPSCORE)}"
+            f"{source}: is not one of the authors' networks; expected score_fr.weight, one of the names "
+            f"{', '.join(_TRUNKS)}, and one of the names {', '.join(_LAST_UPSCORE)}"
         )
     (stride,) = strides
     classes = class_count(tensors["score_fr.weight"], "score_fr.weight", source=source)
@@ -66,18 +71,18 @@ def _config_of(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bo
 
 
 def _name(name: str) -> str:
-    """Return the name in `FCN` of a parameter with a published name."""
+    """Convert the published name of a parameter to its name in `FCN`."""
     return name if name.startswith(("score", "upscore")) else f"backbone.{name}"
 
 
 def _is_per_class(kernel: Tensor) -> bool:
-    """Return whether an upsampling kernel (K, K, k, k) has no weights between classes."""
+    """Return whether an upsampling kernel (K, K, k, k) is 0 between different classes."""
     classes = len(kernel)
     return kernel.ndim == 4 and kernel.shape[1] == classes and not kernel[~torch.eye(classes, dtype=torch.bool)].any()
 
 
 def _keep_diagonal(tensors: dict[str, Tensor], name: str) -> None:
-    """Replace an upsampling kernel (K, K, k, k) without weights between classes by its form (K, 1, k, k), in place."""
+    """Replace the upsampling kernel `name` (K, K, k, k) by its diagonal (K, 1, k, k), a kernel per class, in place."""
     kernel = tensors.get(name)
     if kernel is None or kernel.ndim != 4 or kernel.shape[0] != kernel.shape[1]:
         return  # the strict load reports it

@@ -27,7 +27,7 @@ class TorchvisionFCNConfig:
     """The name of torchvision's network, and its number of classes.
 
     Raises:
-        ConfigError: there is no such network.
+        ConfigError: torchvision has no such network, or the number of classes is out of range.
     """
 
     num_classes: int
@@ -48,7 +48,7 @@ class TorchvisionFCNConfig:
 
     @property
     def title(self) -> str:
-        """The usual name of the network."""
+        """The usual name of the network, such as "torchvision's fcn_resnet50"."""
         return f"torchvision's {self.network}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class TorchvisionFCNConfig:
 
 
 class TorchvisionFCN(nn.Module):
-    """A dilated ResNet with scores at stride 8, which are upsampled in one step; without its auxiliary branch.
+    """A dilated ResNet with scores at stride 8, which are upsampled in one step; the auxiliary classifier is left out.
 
     The network is built on the meta device, without memory for its tensors, until tensors are loaded into it.
 
@@ -92,7 +92,7 @@ def is_torchvision_fcn(tensors: Mapping[str, Tensor]) -> bool:
 
 
 def load_torchvision_fcn(tensors: Mapping[str, Tensor], *, source: str) -> TorchvisionFCN:
-    """Build the network for the tensors of torchvision's state dict.
+    """Build a torchvision network from its state dict; `source` is the origin of the tensors, for errors.
 
     Raises:
         ModelError: tensors are missing, unexpected or misshaped.

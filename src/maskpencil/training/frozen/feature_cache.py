@@ -44,7 +44,7 @@ class FeatureCache:
         path: the folder of the files.
         images: the number of images.
         views: the number of views of each image; row v * images + i is view v of image i.
-        tensors: features (views * images, H/stride, W/stride, C), the coarsest first.
+        tensors: the features (views * images, H/stride, W/stride, C) of each stride, the coarsest first.
         targets: (views * images, H, W) uint8.
     """
 
@@ -60,7 +60,7 @@ class FeatureCache:
         return self.targets.shape[1], self.targets.shape[2]
 
     def batch(self, places: Sequence[SampleIndex]) -> tuple[Features, torch.Tensor]:
-        """Read the features and the targets (N, H, W) int64 of a batch; each epoch uses the next view of an image."""
+        """Read features and targets (N, H, W) int64 of the samples `places`; each epoch uses an image's next view."""
         rows = torch.tensor([place.epoch % self.views * self.images + place.image for place in places])
         # channels last in memory, as the backbone's output
         return tuple(tensor[rows].permute(0, 3, 1, 2) for tensor in self.tensors), self.targets[rows].long()
@@ -130,7 +130,7 @@ def cached_features(
         dataset: the images.
         views: the views of each image.
         announce: called with a line on the size of the files before they are written.
-        report: called with (done, total).
+        report: called with (done, total), numbers of views.
 
     Raises:
         OutputError: the disk has too little space, or cannot be written.
@@ -158,7 +158,11 @@ def _compute(
     announce: Callable[[str], None],
     report: Callable[[int, int], None] | None,
 ) -> None:
-    """Write the features of all views, and their targets, into the folder `place`."""
+    """Write the features of all views, and their targets, into the folder `place`.
+
+    `places` are the indices of the views in the order of the rows; `features_of` computes the features and targets of
+    some of them.
+    """
     first, target = features_of(places[:1])
     size = target.shape[1:]
     shapes = {str(stride): [len(places), *tensor.shape[1:]] for stride, tensor in first.items()}
@@ -168,7 +172,7 @@ def _compute(
     if needed > 0.95 * free:
         raise OutputError(
             f"{place.parent}: the features of {len(places)} views need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB "
-            "are free; free some, set XDG_CACHE_HOME to a larger disk, or give --cache-views 0"
+            "are free; free some space, set XDG_CACHE_HOME to a folder on a larger disk, or give --cache-views 0"
         )
     announce(f"features of {len(places)} views are computed once and kept, {needed / 1e9:.2f} GB: {place}")
     with folder_written_whole(place) as folder:
@@ -200,7 +204,7 @@ def _features(
     places: Sequence[SampleIndex],
     size: tuple[int, int],
 ) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
-    """Compute features (N, H/s, W/s, C) by stride s of some views, padded to `size`, and their targets (N, H, W)."""
+    """Compute features {s: (N, H/s, W/s, C)} and targets (N, H, W) of the views `places`, padded to `size`."""
     fill = segmenter.preprocessing.fill
     # an additional sample of the full size makes `collate` pad the others
     blank = Sample(torch.zeros(3, *size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8), torch.ones(3))
@@ -238,9 +242,9 @@ def _mapped(path: Path, shape: Sequence[int], dtype: torch.dtype) -> torch.Tenso
 
 
 def _identify(network: FCN, dataset: SegmentationDataset, facts: str) -> tuple[str, tuple[int, int]]:
-    """Derive a cache name from everything on which the features depend.
+    """Return the name of the cache folder, and the largest height and width of the images.
 
-    Return the name and the largest (height, width).
+    The name is a hash of everything on which the features depend: weights, images, targets and the settings `facts`.
     """
     digest = hashlib.blake2b(facts.encode(), digest_size=16)
     weights = network.backbone.state_dict()
@@ -256,13 +260,13 @@ def _identify(network: FCN, dataset: SegmentationDataset, facts: str) -> tuple[s
 
 
 def _digest(digest: "hashlib.blake2b", tensor: torch.Tensor) -> None:
-    """Add the shape and the values of a tensor to a digest."""
+    """Add the shape and the values of a tensor to a hash."""
     digest.update(str(tuple(tensor.shape)).encode())
     digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
 
 
 def _read_all(dataset: SegmentationDataset) -> Iterator[Pair]:
-    """Read all pairs in order, in several threads, with few in memory at once."""
+    """Read all images and targets in order, in several threads, with at most `IMAGES_READ_AHEAD` of them in memory."""
     with ThreadPoolExecutor(max_workers=4) as pool:
         for start in range(0, len(dataset), IMAGES_READ_AHEAD):
             yield from pool.map(dataset.images.__getitem__, range(start, min(start + IMAGES_READ_AHEAD, len(dataset))))

@@ -1,4 +1,4 @@
-"""Train the head by L-BFGS on whitened cached features of a frozen backbone, for which its loss is convex."""
+"""Train the head by L-BFGS on whitened cached features of a frozen backbone, where the loss is convex."""
 
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
@@ -21,13 +21,15 @@ IMAGES_AT_ONCE = 16
 
 
 class Whitening:
-    """The score layers of a network in coordinates for whitened features.
+    """The weights of a network's score layers, converted to weights for whitened features.
 
-    An optimizer updates `coordinates`; `read` computes them from the weights of the network, `write` converts back.
+    Whitened features have mean 0, and their covariance is the identity, so that L-BFGS converges faster. An optimizer
+    updates the converted weights, the `coordinates`; `read` computes them from the weights of the network, and `write`
+    converts them back.
 
     Args:
         network: the network whose score layers are trained.
-        cache: the features.
+        cache: the features of the training images, whose mean and covariance are used.
     """
 
     def __init__(self, network: FCN, cache: FeatureCache) -> None:
@@ -47,7 +49,7 @@ class Whitening:
 
     @property
     def coordinates(self) -> list[nn.Parameter]:
-        """Kernels and biases for whitened features."""
+        """The kernels and biases of all score layers for whitened features."""
         return [parameter for layer in self.layers for parameter in (layer.kernel, layer.bias)]
 
     @torch.no_grad()
@@ -64,7 +66,7 @@ class Whitening:
 
     @torch.no_grad()
     def take_gradients(self, l2: float) -> float:
-        """Compute the gradients of the coordinates from the gradients of the network.
+        """Compute the gradients of the coordinates from the gradients of the network's weights.
 
         An L2 penalty on the kernels for whitened features, with the factor `l2`, is added; return its value.
         """
@@ -74,7 +76,7 @@ class Whitening:
 class _WhitenedLayer:
     """A 1x1 convolution w f + b of features f, written as v u + c for whitened features u = L^-1 (f - m).
 
-    m is the mean of the features, and L L' is their covariance; so w = v L^-1 and b = c - w m, computed in double
+    m is the mean of the features, and L L^T is their covariance; so w = v L^-1 and b = c - w m, computed in double
     precision.
     """
 
@@ -115,7 +117,7 @@ def _double(tensor: Tensor) -> Tensor:
 
 
 def _moments(parts: Iterable[Tensor], scale: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Compute mean (C,) and Cholesky factor (C, C) of the covariance of features (N, h, w, C) times `scale`."""
+    """Compute the mean (C,) and the covariance's Cholesky factor (C, C) of features (N, h, w, C) times `scale`."""
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
     for part in parts:
         cells = part.to(device).float().flatten(0, 2) * scale
@@ -140,11 +142,11 @@ HISTORY = 20
 
 
 class _StopError(Exception):
-    """Raised if a stop is requested during a round."""
+    """Raised if a stop of the run is requested during a round of L-BFGS."""
 
 
 class WholeSet:
-    """A loader of all batches of a training set as one item per epoch, in the order of the first epoch."""
+    """A loader with a single item per epoch: all batches of the training set, in the order of the first epoch."""
 
     def __init__(self, cache: FeatureCache, batches: EpochBatches) -> None:
         self.batches, self.everything = batches, CachedBatches(cache, [*batches])
@@ -155,7 +157,7 @@ class WholeSet:
 
 
 class LBFGS:
-    """A solver that makes one round of L-BFGS on all batches, in whitened coordinates of the score layers."""
+    """A solver that trains the score layers by L-BFGS on all batches at once, with whitened features."""
 
     has_learning_rate = False
 
@@ -163,7 +165,7 @@ class LBFGS:
         self.whitening = whitening
 
     def step(self, trainer: Trainer, inputs: CachedBatches, targets: Tensor) -> Update | None:
-        """Make one round.
+        """Make one round of L-BFGS, of at most `ITERATIONS` iterations.
 
         Return None, with unchanged weights and optimizer, if a stop was requested during the round.
         """
@@ -203,7 +205,7 @@ class LBFGS:
 
 
 def build_lbfgs(coordinates: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Build the optimizer: at most `ITERATIONS` steps per round, each with a line search.
+    """Build the optimizer: L-BFGS with at most `ITERATIONS` iterations per round, each with a line search.
 
     Source: Liu and Nocedal, "On the Limited Memory BFGS Method for Large Scale Optimization", 1989.
     """
