@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from maskpencil.data.folder import DataFolder
 from maskpencil.errors import OutputError, TrainingError
-from maskpencil.hardware import autocast
 from maskpencil.models import FCN
 from maskpencil.runtimes.export import add_graph
 from maskpencil.segmenter import Segmenter
@@ -26,6 +25,7 @@ from maskpencil.training.dataset import EpochBatches, Images
 from maskpencil.training.frozen.feature_cache import Features
 from maskpencil.training.logbook import Logbook, write_preview
 from maskpencil.training.losses import Loss, l2_penalty
+from maskpencil.training.mixed_precision import training_autocast
 from maskpencil.training.optimizers import ExponentialMovingAverage
 from maskpencil.training.resolve import TrainPlan
 from maskpencil.training.run_folder import write_json
@@ -201,7 +201,7 @@ class Trainer:
             weight: the sum of the class weights of the pixels of the whole batch, see `Loss.weigh`.
             penalty: whether to add the L2 penalty on the head's kernels.
         """
-        with autocast(self.device, self.segmenter.runtime.precision):
+        with training_autocast(self.device, self.segmenter.runtime.precision, compiled=self.config.compile):
             logits = self.model(self._network_input(inputs))
         loss = self.loss(logits.float(), targets, weight=weight)
         if self.loss.reduction == "sum":

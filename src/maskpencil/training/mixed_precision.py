@@ -1,0 +1,58 @@
+"""Run the forward pass of training in mixed precision: each convolution in the format in which it trains fastest."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from maskpencil.hardware import autocast
+
+
+@contextmanager
+def training_autocast(device: torch.device, precision: str, *, compiled: bool = False) -> Iterator[None]:
+    """Run convolutions in `precision`, but depthwise convolutions in fp32 where the CPU would compute them in bf16.
+
+    Their gradients in bf16 take a CPU two to three times as long as in fp32: oneDNN has fast code for the others only.
+
+    Args:
+        device: the device of the network.
+        precision: fp32, bf16 or fp16.
+        compiled: whether the network is compiled, which makes its own choice.
+    """
+    with autocast(device, precision):
+        if device.type == "cpu" and precision == "bf16" and not compiled:
+            with _DepthwiseInFloat32():
+                yield
+        else:
+            yield
+
+
+class _DepthwiseInFloat32(TorchFunctionMode):
+    """A context in which `conv2d` with one group per input channel runs in fp32; other functions are unchanged."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is functional.conv2d and _is_depthwise(*args, **kwargs):
+            images, *others = args
+            with torch.autocast("cpu", enabled=False):
+                return func(images.float(), *others, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _is_depthwise(
+    images: torch.Tensor, weight: torch.Tensor, *others: Any, groups: int | None = None, **_: Any
+) -> bool:
+    """Return whether `conv2d` with these arguments has one group of filters for each channel (bias comes first)."""
+    position_of_groups = 4
+    if groups is None:
+        groups = others[position_of_groups] if len(others) > position_of_groups else 1
+    return groups == images.shape[1] > 1 and weight.shape[1] == 1
