@@ -47,5 +47,5 @@ def test_gradients_are_those_of_fp32_but_for_the_rounding():
         with training_autocast(CPU, precision):
             network(images).square().mean().backward()
         gradients[precision] = [parameter.grad.clone() for parameter in network.parameters()]
-    for exact, rounded in zip(gradients["fp32"], gradients["bf16"], strict=True):
-        torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.02 * float(exact.abs().max()) + 1e-6)
+    exact, rounded = (torch.cat([each.flatten() for each in gradients[name]]) for name in ("fp32", "bf16"))
+    assert float((rounded - exact).norm()) < 0.02 * float(exact.norm())
