@@ -86,7 +86,7 @@ class Predictor(Protocol):
         raise ConfigError(f"{type(self).__name__} does not compute large images in bands of rows; use a Segmenter")
 
     def origin(self) -> dict[str, object] | None:
-        """Return everything that determines the maps of `bands`, as plain values; None if it is unknown.
+        """Return plain values that determine the probability maps that `bands` yields, or None if they are unknown.
 
         If two runs have equal values, the second run can reuse bands of the first run.
         """

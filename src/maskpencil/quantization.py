@@ -99,7 +99,7 @@ def quantize(
         result = Quantized(out, before.mean_iou, after.mean_iou)
         if math.isnan(result.drop):
             raise ModelError(
-                f"{data.root}: no pixel of its {split} images is labeled, so the loss of {model} in int8 cannot be "
+                f"{data.root}: no pixel of its {split} images is labeled, so the change by int8 cannot be "
                 "measured; nothing was written; give a --split with labeled pixels"
             )
         if result.drop > max_drop:

@@ -164,12 +164,12 @@ def read_json(
         error: the class of the error to raise.
         remedy: the remedy, with which the message of the error ends.
         limit: the largest size in bytes.
-        any_text: whether strings may contain NUL and single surrogates, which encode file names that are not UTF-8.
+        any_text: whether strings may contain NUL, and unpaired surrogates, which encode file names that are not UTF-8.
 
     Raises:
         MaskPencilError: an error of the class `error`; the file is missing, not regular, too large or not JSON, or
             holds a name twice, NaN, infinity, a number of more than `MAX_DIGITS` digits, more than `MAX_DEPTH` levels,
-            a NUL or half a surrogate pair.
+            or, without `any_text`, a NUL or an unpaired surrogate.
     """
     try:
         return parse_json(read_regular(path, limit=limit), any_text=any_text)

@@ -165,7 +165,7 @@ class Levels:
 
     @property
     def by_numbers(self) -> bool:
-        """Whether the conversion depends on the numbers in the file, so that all of them must be passed to `count`."""
+        """Whether the conversion to 8 bits needs all pixel values of the file first, passed to `count`."""
         bands = self._bands
         if bands.model in ("palette", "cmyk") or bands.scale is not None:
             return False

@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
 
 class Images(NamedTuple):
-    """A batch from the loader: `pixels` (N, 3, H, W) uint8, and `gains` (N, 3) by which `on` changes their colors."""
+    """A batch from the loader: `pixels` (N, 3, H, W) uint8, and each image's factors `gains` (N, 3), see `Sample`."""
 
     pixels: torch.Tensor
     gains: torch.Tensor

@@ -110,7 +110,7 @@ class Muon(torch.optim.AdamW):
 def can_turn(parameter: Tensor) -> bool:
     """Return whether Muon can update `parameter` by its orthogonalized momentum.
 
-    The parameter must be a nonzero kernel (K, C, h, w) with several channels C and at most `MAX_FILTERS` filters K.
+    The parameter must be a kernel (K, C, h, w) with C > 1 channels and at most `MAX_FILTERS` filters K, not all zeros.
     """
     return parameter.ndim == 4 and parameter.shape[1] > 1 and len(parameter) <= MAX_FILTERS and bool(parameter.any())
 

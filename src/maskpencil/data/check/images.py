@@ -127,9 +127,9 @@ def _same_bytes(views: Sequence[PairFacts]) -> list[list[int]]:
 
 
 def _leave_train(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> bool:
-    """Return whether to remove the images shared with other splits from train, see `leaves_train`.
+    """Return whether train, rather than val or test, gives up images that are in several splits, see `leaves_train`.
 
-    Each of the `groups` holds the indices of the `views` with one image.
+    Each of `groups` lists the indices of all `views` that show the same image.
     """
     shared = [group for group in groups if len({views[index].split for index in group}) > 1]
     copies = sum(views[index].split == "train" for group in shared for index in group)

@@ -172,7 +172,10 @@ class _Samples:
         return {image: numbers for image, path in files if (numbers := self.numbers(path)) is not None}
 
     def areas(self, view: View) -> dict[Image, npt.NDArray[np.bool_]]:
-        """Return the white areas (H, W) of a black-and-white view by image; the files of an image are joined."""
+        """Return for each image the white area (H, W) in the black-and-white masks of a folder.
+
+        If an image has several mask files, its area is the union of their areas.
+        """
         joined: dict[Image, npt.NDArray[np.bool_]] = {}
         for image in self.images:
             for path in view.masks.get(image, ()):

@@ -85,7 +85,7 @@ def _matched(
 
 
 def _has_any(names: Collection[str], optional: Collection[str], namings: Sequence[Mapping[str, str]]) -> bool:
-    """Return whether any of a file's names is that of an optional layer, in any library's naming, with any prefix."""
+    """Return whether one of the tensor `names` of a file belongs to an optional layer, in any naming."""
     own = tuple(optional)
     theirs = [name for naming in namings for ours, name in naming.items() if ours.startswith(own)]
     return any(name.startswith(start) or f".{start}" in name for name in names for start in (*own, *theirs))
