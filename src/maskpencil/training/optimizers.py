@@ -124,12 +124,13 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     """
     matrix = matrix / matrix.norm().clamp_min(1e-12)
     squares = matrix @ matrix.mT
-    whole = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
     first, third, fifth = _POLYNOMIAL
-    for _ in range(_ITERATIONS):
+    for iteration in range(_ITERATIONS):
         factor = torch.addmm(squares, squares, squares, beta=third, alpha=fifth)
         factor.diagonal().add_(first)
-        whole, squares = factor @ whole, factor @ squares @ factor
+        whole = factor @ whole if iteration else factor
+        if iteration < _ITERATIONS - 1:
+            squares = factor @ squares @ factor
     return whole @ matrix
 
 
