@@ -1,5 +1,7 @@
 """The stride of the finest scores, chosen from the masks."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -45,20 +47,20 @@ def test_ignored_pixels_do_not_count():
 
 @pytest.mark.parametrize(("width", "stride"), [(12, 8), (2, 2), (1, 2)])
 def test_thin_lines_get_a_fine_stride(width, stride):
-    assert choose_stride([striped(width)], backbone="resnet18", image_size=None) == stride
+    assert choose_stride([striped(width)], backbone="resnet18", image_size=None)[0] == stride
 
 
 def test_images_that_are_reduced_have_thinner_lines():
-    assert choose_stride([striped(12)], backbone="resnet18", image_size=None) == 8
-    assert choose_stride([striped(12)], backbone="resnet18", image_size=24) < 8
+    assert choose_stride([striped(12)], backbone="resnet18", image_size=None) == (8, "")
+    assert choose_stride([striped(12)], backbone="resnet18", image_size=24)[0] < 8
 
 
 def test_a_stride_that_the_backbone_lacks_is_not_chosen():
-    assert choose_stride([striped(1)], backbone="convnext_atto", image_size=None) == 4  # its stem has stride 4
+    assert choose_stride([striped(1)], backbone="convnext_atto", image_size=None)[0] == 4  # its stem has stride 4
 
 
 def test_no_mask_and_networks_as_released_keep_stride_8():
-    assert choose_stride([], backbone="resnet18", image_size=None) == 8
+    assert choose_stride([], backbone="resnet18", image_size=None) == (8, "")
     for settings in ({"at_once_scales": True}, {"as_released": True}):
         config = TrainConfig(backbone="vgg16", weights="none", **settings)
         assert resolve(config, SIZES, [striped(1)]).config.stride == 8
@@ -69,3 +71,12 @@ def test_the_choice_is_in_the_settings_of_the_run_and_a_given_stride_wins():
     assert resolve(config, SIZES, [striped(1)]).config.stride == 2
     assert resolve(config, SIZES, [striped(12)]).config.stride == 8
     assert resolve(TrainConfig(backbone="resnet18", weights="none", stride=16), SIZES, [striped(1)]).config.stride == 16
+
+
+def test_the_reason_names_what_each_stride_could_reach():
+    (reason,) = resolve(TrainConfig(backbone="resnet18", weights="none"), SIZES, [striped(1)]).notes
+    expected = (
+        r"stride 2, since the masks have narrow parts: mean IoU at most 0\.\d\d at stride 8, 0\.\d\d at stride 4, "
+    )
+    assert re.fullmatch(expected + r"0\.\d\d at stride 2", reason)
+    assert not resolve(TrainConfig(backbone="resnet18", weights="none"), SIZES, [striped(12)]).notes

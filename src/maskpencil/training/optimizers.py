@@ -124,14 +124,20 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     """
     matrix = matrix / matrix.norm().clamp_min(1e-12)
     squares = matrix @ matrix.mT
-    first, third, fifth = _POLYNOMIAL
-    for iteration in range(_ITERATIONS):
-        factor = torch.addmm(squares, squares, squares, beta=third, alpha=fifth)
-        factor.diagonal().add_(first)
-        whole = factor @ whole if iteration else factor
-        if iteration < _ITERATIONS - 1:
-            squares = factor @ squares @ factor
+    whole = factor = _factor(squares)
+    for _ in range(_ITERATIONS - 1):
+        squares = factor @ squares @ factor
+        factor = _factor(squares)
+        whole = factor @ whole
     return whole @ matrix
+
+
+def _factor(squares: Tensor) -> Tensor:
+    """Compute the matrix (m, m) by which the polynomial multiplies a matrix (m, n) A; `squares` is A A^T."""
+    first, third, fifth = _POLYNOMIAL
+    factor = torch.addmm(squares, squares, squares, beta=third, alpha=fifth)
+    factor.diagonal().add_(first)
+    return factor
 
 
 class ExponentialMovingAverage:

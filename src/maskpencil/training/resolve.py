@@ -39,6 +39,7 @@ class TrainPlan:
         loss_terms: names of the terms that the loss sums.
         time_budget: the duration of the run in seconds; None if the run has a number of epochs.
         coarse_epochs: the number of epochs at half the resolution, which come first; 0 with a time budget.
+        notes: lines for the log on settings that were chosen from the images.
     """
 
     config: TrainConfig
@@ -48,6 +49,7 @@ class TrainPlan:
     loss_terms: tuple[str, ...]
     time_budget: float | None
     coarse_epochs: int
+    notes: tuple[str, ...] = ()
 
     @property
     def finds_learning_rate(self) -> bool:
@@ -87,18 +89,16 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]], label_maps
     Raises:
         ConfigError: a setting is invalid, or the backbone is unknown.
     """
-    return make_plan(_fill(config, sizes, label_maps))
+    config, reason = _with_stride(filled(config), sizes["train"], label_maps)
+    return replace(make_plan(_fill(config, sizes)), notes=(reason,) if reason else ())
 
 
-def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]], label_maps: Iterable[LabelMap]) -> TrainConfig:
-    config = filled(config)
+def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConfig:
     from_scratch = config.weights == "none" and not config.init
     config = replace(config, optimizer=config.optimizer or _optimizer(config.backbone, from_scratch=from_scratch))
     if config.optimizer == "lbfgs":
         config = _convex(config)
     image_size = _image_size(config, sizes["train"])
-    if config.stride == "auto":
-        config = replace(config, stride=_stride(config, label_maps, image_size))
     config = replace(config, learning_rate=config.learning_rate or _learning_rate(config))
     crop_size = _crop_size(config, _median([fitted_size(size, image_size) for size in sizes["train"]]))
     config = replace(
@@ -121,6 +121,18 @@ def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]], label_maps: 
     )
 
 
+def _with_stride(config: TrainConfig, sizes: Sequence[Size], label_maps: Iterable[LabelMap]) -> tuple[TrainConfig, str]:
+    """Replace the stride `auto`, and return the reason for the stride if it is not 8, else ""."""
+    if config.stride != "auto":
+        return config, ""
+    if config.as_released or config.at_once_scales:
+        return replace(config, stride=8), ""
+    from maskpencil.training.strides import choose_stride  # imports torch, which listing recipes does not need
+
+    stride, reason = choose_stride(label_maps, backbone=config.backbone, image_size=_image_size(config, sizes))
+    return replace(config, stride=stride), reason
+
+
 def filled(config: TrainConfig) -> TrainConfig:
     """Fill in settings that are not given from the recipe; settings that depend on the images stay unset."""
     recipe = RECIPES[config.recipe]
@@ -135,16 +147,6 @@ def _optimizer(backbone: str, *, from_scratch: bool) -> Literal["muon", "adamw"]
     from maskpencil.models.backbones import normalizes_batches  # imports torch, which listing recipes does not need
 
     return "muon" if from_scratch and normalizes_batches(backbone) else "adamw"
-
-
-def _stride(
-    config: TrainConfig, label_maps: Iterable[LabelMap], image_size: int | Size | None
-) -> Literal[2, 4, 8, 16, 32]:
-    if config.as_released or config.at_once_scales:
-        return 8
-    from maskpencil.training.strides import choose_stride  # imports torch, which listing recipes does not need
-
-    return choose_stride(label_maps, backbone=config.backbone, image_size=image_size)
 
 
 def _learning_rate(config: TrainConfig) -> float | str:

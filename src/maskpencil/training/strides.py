@@ -27,10 +27,11 @@ MAX_MASKS = 20
 
 def choose_stride(
     label_maps: Iterable[LabelMap], *, backbone: str, image_size: int | tuple[int, int] | None
-) -> Literal[8, 4, 2]:
+) -> tuple[Literal[8, 4, 2], str]:
     """Choose the coarsest stride of `STRIDES` whose `bound` is at least `MIN_BOUND`, else the finest stride.
 
-    Strides at which the backbone has no features are not chosen.
+    Strides at which the backbone has no features are not chosen. Return the stride, and the reason if it is not 8,
+    else "".
 
     Args:
         label_maps: label maps (H, W) at the size of their images, `MAX_MASKS` or fewer.
@@ -38,14 +39,18 @@ def choose_stride(
         image_size: the size to which images are scaled, see `images.fitted_size`.
     """
     scaled = [_scaled(label_map, image_size) for label_map in label_maps]
-    chosen = STRIDES[0]
+    if not scaled:
+        return STRIDES[0], ""
+    bounds: dict[Literal[8, 4, 2], float] = {}
     for stride in STRIDES:
-        if stride != chosen and not _has_features(backbone, stride):
+        if bounds and not _has_features(backbone, stride):
             break
-        chosen = stride
-        if not scaled or bound(scaled, stride) >= MIN_BOUND:
+        bounds[stride] = bound(scaled, stride)
+        if bounds[stride] >= MIN_BOUND:
             break
-    return chosen
+    *coarser, chosen = bounds
+    reason = ", ".join(f"{bounds[stride]:.2f} at stride {stride}" for stride in bounds)
+    return chosen, f"stride {chosen}, since the masks have narrow parts: mean IoU at most {reason}" if coarser else ""
 
 
 def bound(label_maps: Iterable[torch.Tensor], stride: int) -> float:

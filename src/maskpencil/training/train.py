@@ -160,10 +160,10 @@ def _begin(out: Path, config: TrainConfig, source: Mapping[str, str], *, quiet: 
     masks = (folder.read_label_map(pair) for pair in pairs[:: max(1, len(pairs) // MAX_MASKS)][:MAX_MASKS])
     plan = resolve(config, folder.sizes, masks)
     images = _load(folder, plan, accelerator, quiet=quiet)
-    notes: tuple[str, ...] = ()
+    notes = plan.notes
     if plan.finds_learning_rate:
         trial = find_learning_rate(build_trainer(plan, images, accelerator))
-        plan, notes = plan.with_learning_rate(trial.rate), (str(trial),)
+        plan, notes = plan.with_learning_rate(trial.rate), (*notes, str(trial))
         accelerator = _accelerator(config)
     trainer = build_trainer(plan, images, accelerator, notes=notes)
     run = _start(out, trainer, folder, source) if accelerator.is_main_process else RunFolder(out)
