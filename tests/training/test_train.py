@@ -364,7 +364,7 @@ def test_a_checkpoint_is_written_by_the_clock_too(tiny_folder, tmp_path, monkeyp
         ({"class_weights": "heavy.yaml"}, "--class-weights must be none"),
         (
             {"freeze": "backbone", "optimizer": "lbfgs", "loss": "dice"},
-            "--optimizer lbfgs needs a loss with one optimum",
+            "--optimizer lbfgs needs the convex loss cross-entropy",
         ),
         ({"freeze": "backbone", "coarse_share": 0.5}, "--coarse-share needs images, not cached features"),
     ],

@@ -157,7 +157,7 @@ def _loss(plan: TrainPlan, data: DataFolder, device: torch.device) -> Loss:
     if reduction == "sum" and terms != (CROSS_ENTROPY,):
         raise ConfigError(
             f"--learning-rate {config.learning_rate} is for a summed cross-entropy, not --loss {config.loss}; give a "
-            "rate without sum:"
+            "rate without the prefix sum:"
         )
     areas = np.array([math.prod(data.facts[pair.mask].size) for pair in data.pairs("train")])
     weights = class_weights(config.class_weights, data.classes, data.class_counts("train"), areas)

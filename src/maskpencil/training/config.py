@@ -404,7 +404,7 @@ class LearningRate:
 def parse_learning_rate(rate: float | str) -> LearningRate:
     """Parse a learning rate: `0.001` for a loss averaged over pixels, `sum:1e-10` for a summed loss, or `find`.
 
-    `find` gives the rate 1, which the range test multiplies by the factors that it tests.
+    For `find` return the rate 1, which the range test multiplies by each rate that it tests.
 
     Raises:
         ConfigError: the rate has none of these forms, or is not above 0.

@@ -120,7 +120,7 @@ class Logbook:
         try:
             write_metrics(self.run.metrics, self._rows)
         except OutputError as error:
-            self.say(f"warning: the row of epoch {progress.epoch} is not written until the next epoch: {error}")
+            self.say(f"warning: metrics.csv lacks the row of epoch {progress.epoch} until the next epoch: {error}")
         line = f"epoch {self.schedule.epoch_text(progress.epoch)}: loss {loss:.4f}, {speed:.1f} images/s"
         if validation and scores:
             self._last_score = scores["mean_iou"]
@@ -144,7 +144,7 @@ class Logbook:
 
 
 def _open_board(folder: Path, step: int) -> "SummaryWriter | None":
-    """Open TensorBoard's writer, which discards events of an earlier run after `step`.
+    """Open TensorBoard's writer for a run at `step`; if it is not 0, TensorBoard hides older events from it on.
 
     Return None if the disk is full.
     """

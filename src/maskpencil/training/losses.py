@@ -53,9 +53,9 @@ class Loss:
         Args:
             logits: (N, K, H, W) float32.
             target: (N, H, W) int64.
-            weight: if `target` is a micro-batch, the result of `weigh` for the whole batch; None for a whole batch.
-                The cross-entropies of all micro-batches then add up to the cross-entropy of the batch, and the other
-                terms to averages over the micro-batches.
+            weight: for a micro-batch, the result of `weigh` for the whole batch; None if `target` is a whole batch. The
+                sum over all micro-batches is the cross-entropy of the batch, but of each other term only the average of
+                its values on the micro-batches, weighted by `weigh`.
         """
         whole = self.weigh(target) if weight is None else weight
         total = self._cross_entropy(logits, target, whole) if CROSS_ENTROPY in self.terms else logits.sum() * 0.0

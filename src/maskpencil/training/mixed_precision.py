@@ -13,14 +13,15 @@ from maskpencil.hardware import autocast
 
 @contextmanager
 def training_autocast(device: torch.device, precision: str, *, compiled: bool = False) -> Iterator[None]:
-    """Run convolutions in `precision`, but depthwise convolutions in fp32 where the CPU would compute them in bf16.
+    """Run the block in mixed precision; on a CPU, run depthwise convolutions in fp32 instead of bf16.
 
-    Their gradients in bf16 take a CPU two to three times as long as in fp32: oneDNN has fast code for the others only.
+    On a CPU the gradients of depthwise convolutions take two to three times as long in bf16 as in fp32, since oneDNN
+    has fast bf16 code only for other convolutions.
 
     Args:
         device: the device of the network.
         precision: fp32, bf16 or fp16.
-        compiled: whether the network is compiled, which makes its own choice.
+        compiled: whether the network is compiled; if so, depthwise convolutions are treated as all others.
     """
     with autocast(device, precision):
         if device.type == "cpu" and precision == "bf16" and not compiled:
@@ -51,7 +52,10 @@ class _DepthwiseInFloat32(TorchFunctionMode):
 def _is_depthwise(
     images: torch.Tensor, weight: torch.Tensor, *others: Any, groups: int | None = None, **_: Any
 ) -> bool:
-    """Return whether `conv2d` with these arguments has one group of filters for each channel (bias comes first)."""
+    """Return whether `conv2d` with these arguments is depthwise: one group for each of several input channels.
+
+    `others` are the positional arguments after `weight`: bias, stride, padding, dilation, groups.
+    """
     position_of_groups = 4
     if groups is None:
         groups = others[position_of_groups] if len(others) > position_of_groups else 1

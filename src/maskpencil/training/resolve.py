@@ -143,7 +143,7 @@ def filled(config: TrainConfig) -> TrainConfig:
 
 
 def _optimizer(backbone: str, *, from_scratch: bool) -> Literal["muon", "adamw"]:
-    """Choose Muon, about twice as fast from scratch, if the backbone has batch normalization; else AdamW."""
+    """Choose Muon for training from scratch with batch normalization, where it is about twice as fast; else AdamW."""
     from maskpencil.models.backbones import normalizes_batches  # imports torch, which listing recipes does not need
 
     return "muon" if from_scratch and normalizes_batches(backbone) else "adamw"
@@ -190,7 +190,7 @@ def _convex(config: TrainConfig) -> TrainConfig:
     if config.freeze != "backbone":
         raise ConfigError("--optimizer lbfgs needs the features of a frozen backbone; add --freeze backbone")
     if config.loss != CROSS_ENTROPY:
-        raise ConfigError(f"--optimizer lbfgs needs a loss with one optimum, cross-entropy, but got {config.loss}")
+        raise ConfigError(f"--optimizer lbfgs needs the convex loss {CROSS_ENTROPY}, but got --loss {config.loss}")
     return replace(
         config,
         learned_upsampling="none",

@@ -55,7 +55,7 @@ class RunFolder:
         try:
             known = {name: text(path, name, 2**15) for name, path in mapping(source, "the source").items()}
             if "data" not in known or not SOURCE.issuperset(known):
-                raise ValueError(f"expected the key data, and no keys except {', '.join(sorted(SOURCE))}")
+                raise ValueError(f"expected the entry 'data', and no entries except {', '.join(sorted(SOURCE))}")
         except ValueError as error:
             raise DataError(f"{self.data}: does not name the training data ({error}); {remedy}") from error
         return known

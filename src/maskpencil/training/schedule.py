@@ -125,7 +125,7 @@ class EpochSchedule:
         return self.epochs * self.batches
 
     def done(self, progress: Progress) -> float:
-        """Return the number of completed steps, limited to the end of the current epoch."""
+        """Return the number of completed steps, at most `batches` of them in the current epoch."""
         return progress.epoch * self.batches + min(progress.batch, self.batches)
 
     def work(self, progress: Progress) -> float:
@@ -207,7 +207,7 @@ class TimeBudgetSchedule:
     def affords_graph(self, progress: Progress) -> bool:
         """Return whether there is time to write the model's graph, with which the first prediction on a CPU is faster.
 
-        After a slow start there is no time for it.
+        The budget must be at least `MIN_BUDGET_WITH_GRAPH`, and less than `QUICK_START_SHARE` of it may be spent.
         """
         return self.budget >= MIN_BUDGET_WITH_GRAPH and self.done(progress) < QUICK_START_SHARE * self.budget
 
@@ -223,12 +223,12 @@ Schedule = EpochSchedule | TimeBudgetSchedule
 
 
 def coarse_time(coarse_share: float) -> float:
-    """Convert the share of epochs at low resolution to their share of the work."""
+    """Convert the share of epochs at `COARSE`, half the resolution, to their share of the training time."""
     return coarse_share * COARSE_WORK / work_of_epochs(coarse_share)
 
 
 def work_of_epochs(coarse_share: float) -> float:
-    """Compute the average work of an epoch, as a share of the work at full resolution."""
+    """Compute the mean work of an epoch if `coarse_share` of them are at `COARSE`; at full resolution it is 1."""
     return 1 - coarse_share * (1 - COARSE_WORK)
 
 

@@ -219,10 +219,10 @@ class Trainer:
 
     @property
     def _log_steps(self) -> int:
-        """Return the number of steps between two readings of the loss.
+        """Return after how many steps the loss is read and logged: `GPU_LOG_STEPS` on a cuda device, else 1.
 
-        With a time budget, several processes synchronize their clocks at every step, since the learning rate depends on
-        the time.
+        With a time budget and several processes it is always 1: the learning rate depends on the time, and processes
+        synchronize their clocks whenever they log.
         """
         one_clock = self.config.time_budget and self.accelerator.num_processes > 1
         return GPU_LOG_STEPS if self.segmenter.runtime.device == "cuda" and not one_clock else 1
@@ -425,7 +425,7 @@ class GradientDescent:
         with several processes an error is raised instead. Dropout depends only on seed, step and process.
 
         Raises:
-            TrainingError: the batch, or in one process a single image, needs too much memory.
+            TrainingError: a single image or, with several processes, the batch needs too much memory.
         """
         accelerator, config, progress = trainer.accelerator, trainer.config, trainer.progress
         targets = targets.to(trainer.device, non_blocking=True)

@@ -35,8 +35,8 @@ class Validation:
     Args:
         scores: the scores on all images that were scored; `scores.images` is their number.
         images: the number of images in the validation split.
-        by_part: the mean IoU of the first n images, by n, so that two validations can be compared on the same images if
-            one validation was cut short; NaN if no pixel of these images is labeled.
+        by_part: n -> the mean IoU of the first n scored images, for the n at the end of each part; NaN if no pixel of
+            them is labeled. A validation that was cut short is compared with another on the same n images.
     """
 
     scores: Scores
@@ -120,7 +120,7 @@ def expected_validation(segmenter: Segmenter, data: DataFolder, accelerator: Acc
 
 
 def part_ends(images: int, *, first: int) -> list[int]:
-    """List the number of images scored by the end of each part: `first`, then doubled up to all `images`."""
+    """List the numbers of images scored at the ends of the parts: `first`, 2 * `first`, 4 * `first`, ..., `images`."""
     ends = []
     while first < images:
         ends.append(first)
@@ -147,7 +147,7 @@ def _count(segmenter: Segmenter, data: DataFolder, pairs: Sequence[Pair], *, unt
 
 
 def _sum_counts(accelerator: Accelerator, mine: _Count) -> _Count:
-    """Sum the counts of all processes; if time ran out, or outputs were not finite, in one process, the sum says so."""
+    """Sum the counts of all processes; the sum is `cut` or `broken` if the count of any process is."""
     flat = torch.from_numpy(np.append(mine.pixels.ravel(), [mine.cut, mine.broken]).astype(np.int64))
     summed = accelerator.reduce(flat.to(accelerator.device), reduction="sum").cpu().numpy()
     return _Count(summed[:-2].reshape(mine.pixels.shape), cut=bool(summed[-2]), broken=bool(summed[-1]))

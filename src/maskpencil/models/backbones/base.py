@@ -79,7 +79,7 @@ class Backbone(nn.Module, ABC):
         """Which tensors of which file were loaded, unless a library loaded its own."""
 
     def take_record(self, loaded: Loaded | None) -> None:
-        """Store the record of the loaded weights and of their origin; None, for no weights, changes nothing."""
+        """Store the record of the loaded weights and their origin; do nothing if no weights were loaded (None)."""
         if loaded:
             self.origin, self.loaded = loaded.origin, loaded
 

@@ -95,7 +95,8 @@ def match(
         found: the tensors of the file by name.
         wanted: the tensors that the backbone uses, under the classifier's names, in its order; may be on the meta
             device.
-        unused: names of the classifier's other tensors, in its order; all come after those of the trunk.
+        unused: names of the classifier's tensors that the backbone does not use, in its order; in the classifier they
+            come after all wanted tensors.
         namings: for each other library, the classifier's names -> that library's names of the same tensors.
         source: the path of the file, for errors; the tensors of .safetensors files, which are sorted by type and
             name, are not matched by order.
@@ -121,7 +122,7 @@ def match(
     strays = {name: found[name] for name in (best.strays if best else found)}
     shown = {name: tensor for name, tensor in wanted.items() if not name.endswith(COUNTS)}
     refuse_misfit(shown, tensors | strays, unused=(), source=source, expected=expected)
-    raise AssertionError("a file that does not fit was not refused")
+    raise AssertionError("internal error: refuse_misfit accepted tensors that do not fit")
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,11 @@ class _Attempt(Match):
 def _by_name(
     found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], *, unused: Sequence[str], naming: Mapping[str, str]
 ) -> Iterable[_Attempt]:
-    """Yield a match by name, complete or not, for each prefix in the file of the first or the last wanted name."""
+    """Yield a match by name, complete or not, for each prefix that the names in the file may have.
+
+    A prefix is what precedes the first or the last wanted name in a name of the file, see `_probes`. Yield nothing if
+    `naming` lacks a wanted name.
+    """
     theirs = {ours: naming[ours] for ours in wanted if ours in naming}
     if len(theirs) < len(wanted):
         return
@@ -165,7 +170,7 @@ def _by_name(
 
 
 def _probes(wanted: Mapping[str, Tensor]) -> Sequence[str]:
-    """Return the first and the last wanted name; prefixes are found by either, in case the file lacks the other."""
+    """Return the first and the last wanted name, which reveal prefixes; two, since the file may lack one of them."""
     names = [name for name in wanted if not name.endswith(COUNTS)]
     return names[:1] + names[-1:]
 
@@ -222,7 +227,7 @@ def _by_order(
 
 
 def _same_layers(names: Mapping[str, str]) -> bool:
-    """Return whether the tensors of each layer match the tensors of one other layer: weight with weight, and so on."""
+    """Return whether layers are matched one to one, and in each layer weight with weight, bias with bias, and so on."""
     layers: dict[str, str] = {}
     for ours, theirs in names.items():
         (layer, _, leaf), (other, _, other_leaf) = ours.rpartition("."), theirs.rpartition(".")

@@ -27,8 +27,9 @@ _NOT_EXPANDED = {
 def efficientnet_pytorch_names(names: Iterable[str]) -> dict[str, str]:
     """Map timm's names of an EfficientNet's tensors to those of the library EfficientNet-PyTorch.
 
-    That library numbers the blocks through all stages, and the normalizations of a block from 0 if the block has an
-    expansion convolution, else from 1. Names that are not those of an EfficientNet's tensors are left out.
+    That library numbers the blocks consecutively through all stages, and the batch normalizations in a block from 0, or
+    from 1 in a block without an expansion convolution. Names that are not those of an EfficientNet's tensors are left
+    out.
 
     Source: the state dicts of both libraries; https://github.com/lukemelas/EfficientNet-PyTorch
     """

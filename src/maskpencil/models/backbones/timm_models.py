@@ -306,7 +306,10 @@ def _refuse_other_layers(result: Match, net: nn.Module, renamed: Mapping[str, st
 
 
 def _first_convolutions(net: nn.Module, listed: str | list[str]) -> list[str]:
-    """Return the names in a `TimmModel` of the convolutions that are applied to the image, which timm has `listed`."""
+    """Return the names, in a `TimmModel`, of the convolutions that are applied to the image.
+
+    `listed` are their names in the whole model, the entry `first_conv` of timm's configuration.
+    """
     wanted = {_alike(name) for name in ([listed] if isinstance(listed, str) else listed)}
     convolutions = [name for name, module in net.named_modules() if isinstance(module, nn.Conv2d)]
     return [f"net.{name}" for name in convolutions if _inner(name, wanted) in wanted]

@@ -150,7 +150,10 @@ def create(name: str, options: BackboneOptions) -> VGG:
 
 
 def _namings(classifier: nn.Module) -> dict[str, list[dict[str, str]]]:
-    """Map each kind of file to the names in such files of the tensors of torchvision's `classifier`, see `match`."""
+    """Return other libraries' names of the tensors of torchvision's `classifier`, for each kind of file.
+
+    The kinds are torch, keras and caffe; the names have the form that `match` takes as `namings`.
+    """
     names, stage, number = {}, 1, 1
     for index, layer in enumerate(cast(nn.Sequential, classifier.features)):
         if isinstance(layer, nn.Conv2d):

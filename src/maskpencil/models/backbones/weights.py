@@ -104,12 +104,18 @@ def checked_tensors(content: object, path: str | Path) -> dict[str, Tensor]:
 
 
 def _as_text(name: object) -> str:
-    """Format a name for an error message; of other objects only the type, since formatting may never end for some."""
+    """Format a name for an error message; return the type of an object that is neither text nor a whole number.
+
+    Formatting other objects may never end.
+    """
     return shown(name) if isinstance(name, str | int) else type(name).__name__
 
 
 def _is_real(tensor: Tensor) -> bool:
-    """Return whether a tensor is dense and stores every value; with stride 0, one value can appear 10^12 times."""
+    """Return whether a tensor is dense and all its values are stored.
+
+    A tensor with stride 0 can repeat a single stored value 10^12 times.
+    """
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()

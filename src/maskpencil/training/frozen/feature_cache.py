@@ -60,7 +60,7 @@ class FeatureCache:
         return self.targets.shape[1], self.targets.shape[2]
 
     def batch(self, places: Sequence[SampleIndex]) -> tuple[Features, torch.Tensor]:
-        """Read features and targets (N, H, W) int64 of the samples `places`; each epoch uses an image's next view."""
+        """Read features and targets (N, H, W) int64 of the samples `places`; epoch e uses view e modulo `views`."""
         rows = torch.tensor([place.epoch % self.views * self.images + place.image for place in places])
         # channels last in memory, as the backbone's output
         return tuple(tensor[rows].permute(0, 3, 1, 2) for tensor in self.tensors), self.targets[rows].long()
@@ -102,7 +102,7 @@ class Views:
         count: the number of views of each image.
         window: (height, width) of the views; if None, the views are padded with the mean color to the size of the
             largest image.
-        settings: the other settings on which the views depend.
+        settings: name -> value of the other training settings on which the views depend, such as seed and flip.
     """
 
     count: int

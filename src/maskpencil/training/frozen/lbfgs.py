@@ -117,7 +117,7 @@ def _double(tensor: Tensor) -> Tensor:
 
 
 def _moments(parts: Iterable[Tensor], scale: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Compute the mean (C,) and the covariance's Cholesky factor (C, C) of features (N, h, w, C) times `scale`."""
+    """Compute the mean (C,) of `scale` * features (N, h, w, C), and the Cholesky factor (C, C) of their covariance."""
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
     for part in parts:
         cells = part.to(device).float().flatten(0, 2) * scale
