@@ -270,7 +270,7 @@ REMEDIES = [
     Remedy("as --fix does", copies_across, FIX, "fit", "in several splits"),
     Remedy("keep one copy of each image, as --fix does", copies_within, FIX, "6 pairs", "more than once"),
     Remedy("--fix does so for equal aspect ratios", another_size, FIX, "5 pairs"),
-    Remedy("CLEAN writes a copy with masks of equal aspect ratio scaled", another_size, FIX, "5 pairs"),
+    Remedy("CLEAN writes a copy in which such masks are scaled", another_size, FIX, "5 pairs"),
     Remedy("maskpencil check lists all, with remedies", unreadable, "check DATA", "cannot be read: 2", "nothing"),
     Remedy("run maskpencil check for all faults", from_one, "check DATA", "not fit for training", "nothing"),
 ]

@@ -391,13 +391,14 @@ def _numbered(entries: Any, first: int = 0) -> list[Any]:
 
 
 def names_by_value(entries: Any) -> list[Any]:
-    """Return the class names of a mapping {value in the masks: name}; the value is the index in the list.
+    """Return a list of class names, indexed by mask value, from a mapping {value in the masks: name}.
 
-    Values may be text. Values that are not in the mapping get names such as class_3. If 0 and 255 are the only values,
-    as in black-and-white masks, the list has only their two names.
+    Values may be text. Values that are not in the mapping get names such as class_3. The mapping of a black-and-white
+    mask, with only the values 0 and 255, is an exception: it becomes a list of two names.
 
     Raises:
-        DataError: a key is not a number, or 255 is among other values, where it means ignored pixels.
+        DataError: a key is not a number, or is 255 or more, except in {0: ..., 255: ...}; 255 means ignored pixels
+            otherwise.
     """
     by_number = _by_number(entries)
     if sorted(by_number) == [0, IGNORE_INDEX]:

@@ -152,8 +152,8 @@ class Layers:
 def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
     """Return a boolean mask (H, W) of the white pixels of a mask: pixels brighter than half of its brightest pixel.
 
-    The brightness of a color is the value of its brightest channel. Transparent pixels are not white. If all opaque
-    pixels are black, they count as white.
+    The brightness of a color is the value of its brightest channel. In a mask with an alpha channel, only opaque pixels
+    can be white; if none of them is bright enough, all opaque pixels count as white.
     """
     values, palette = pixels.values, pixels.palette
     if palette is not None:
@@ -168,10 +168,10 @@ def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class ClassPages:
-    """A mask file with one page per class: page n holds one number besides 0, at the pixels of class n.
+    """A mask file with one page per class: the pixels of class n are not 0 on page n, and 0 on all other pages.
 
-    No pixel may be marked on two pages. The numbers 1 and 255 mean white; any other number is the class of the page's
-    pixels, in place of n.
+    A page may hold only one number besides 0. If this number is 1 or 255, the class is n (the first page is
+    page 1); any other number is the class itself.
     """
 
     path: Path

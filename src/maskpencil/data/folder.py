@@ -361,7 +361,7 @@ def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
 def _with_images(root: Path, places: Places) -> Recognized | None:
     """Read annotations in `root` for images in the folder `places.images`, if the user named only this folder.
 
-    Return None if the user did not, or if there are no annotations.
+    Return None if the user also named masks or a split file, or no folder of images, or if there are no annotations.
     """
     if not places.images or places.masks or places.split_file:
         return None
@@ -377,7 +377,10 @@ def _refuse_errors(layout: Layout) -> None:
 
 
 def _infer_encoding(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
-    """Infer the encoding from the masks alone if their classes have the names of `classes`, else with `classes`."""
+    """Infer the encoding from the masks alone if this yields the class names of `classes`, else with `classes`.
+
+    Masks of color encoding are always read with `classes`. If `classes` is None, the masks alone decide.
+    """
     if classes is None:
         return discover_encoding(facts, None)
     with suppress(DataError):
@@ -401,7 +404,7 @@ def _compare_sizes(pair: Pair, image: Sequence[int], mask: Sequence[int]) -> Non
         raise DataError(
             f"{pair.mask}: is {mask[1]} x {mask[0]} pixels, but its image {pair.image.name} is {image[1]} x "
             f"{image[0]}; save the mask at that size (nearest neighbor) or remove the pair; maskpencil check DATA "
-            "--fix CLEAN writes a copy with masks of equal aspect ratio scaled, and without the other pairs"
+            "--fix CLEAN writes a copy in which such masks are scaled, and pairs of unequal aspect ratio left out"
         )
 
 

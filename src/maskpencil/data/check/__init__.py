@@ -97,7 +97,7 @@ def check(
 
 
 def _with_alpha(view: PairFacts, encoding: MaskEncoding) -> PairFacts:
-    """Return the measurements of a pair, with the transparent pixels of its mask counted as `encoding` reads them."""
+    """Return a copy in which the transparent pixels of the mask are counted by their meaning in `encoding`."""
     facts = view.mask.facts and view.mask.facts.seen(encoding.alpha)
     return replace(view, mask=replace(view.mask, facts=facts))
 

@@ -46,7 +46,7 @@ def _unreadable(seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def _bands_and_levels(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Return notes on images with unread bands or numbers mapped to 0-255, and a warning if the mappings differ."""
+    """Return notes on images with unread bands or with values scaled to 0-255, and a warning if the scalings differ."""
     by_bands: dict[str, list[Path]] = defaultdict(list)
     by_levels: dict[str, list[Path]] = defaultdict(list)
     for facts in seen:
@@ -120,7 +120,10 @@ def _sizes(seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def _turned(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Return the fault of pairs whose EXIF orientations differ, although the sizes agree with and without rotation."""
+    """Return a warning on pairs whose EXIF orientations differ, if image and mask agree in size even without rotation.
+
+    The size then does not show whether the image must be rotated to match the mask.
+    """
     doubtful = [
         f.pair.image
         for f in seen

@@ -37,10 +37,10 @@ def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
 
 
 def leaves_train(copies: int, train: int) -> bool:
-    """Return whether images that train shares with other splits are to be removed from train.
+    """Return whether images that are both in train and in another split are to be removed from train.
 
-    The scored images then stay the same. If more than half of train would be removed, the images are to be removed from
-    the other splits instead.
+    This leaves the validation and test images unchanged. If it would remove more than half of train, the result is
+    False: the images are to be removed from the other splits.
 
     Args:
         copies: the number of images of train that are also in another split.
@@ -107,8 +107,9 @@ def check_images(seen: Sequence[PairFacts]) -> list[Fault]:
 def superfluous_copies(seen: Sequence[PairFacts]) -> set[int]:
     """Return `id(entry)` for each entry of `seen` to leave out, since another entry has the same image, byte for byte.
 
-    Of the entries with one image, one stays, if possible outside train, so that scores stay comparable and training
-    does not include scored images. If this would remove more than half of train, the entry in train stays.
+    Of all entries with the same image, one stays: an entry outside train, if there is one, so that scores stay
+    comparable and training does not include scored images. If this would remove more than half of train, an entry in
+    train stays instead.
     """
     leave, groups = set(), _same_bytes(seen)
     from_train = _leave_train(seen, groups)
@@ -162,9 +163,10 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> 
 
 
 def _shares_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> str:
-    """Return the end of a message: of which splits many images are also in train, such as ", 3 of 5 of val".
+    """Return the end of a message: how many images of val and test are also in train, such as ", 3 of 5 of val".
 
-    Each of the `groups` holds the indices of the `views` with one image.
+    A split with a share below `MIN_MENTIONED_SHARE` is not mentioned. Each of the `groups` holds the indices of all
+    `views` that show the same image.
     """
     parts = []
     for split in dict.fromkeys(view.split for view in views):
@@ -207,10 +209,11 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
 
 
 def _near_pairs(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
-    """Return the indices of near-duplicates: of each image, and of the most similar image that is not brighter.
+    """Return the pairs of near-duplicates, as indices of `views`.
 
-    Similar images of another split are preferred to images of the same split. Only images of almost the same brightness
-    are compared, since images of different brightness are no near-duplicates.
+    Each image is paired with at most one image that is not brighter: its most similar near-duplicate in another split,
+    or else in the same split. Only images of almost the same brightness are compared, since images of different
+    brightness are no near-duplicates.
     """
     if len(views) < 2:
         return []

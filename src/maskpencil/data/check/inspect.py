@@ -70,10 +70,10 @@ class MaskView:
         facts: the counts of the mask's values.
         header: the header of the mask's file; None if the mask is not a single file, such as a drawing of polygons.
         specks: the number of regions of at most `MAX_SPECK_AREA` pixels, by value.
-        steps: the share, 0..1, of borders in the rows that look smoothed: one or two pixels lie on the border, with a
-            value between the values to their left and right.
-        thin_shares: for each value, the share, 0..1, of its runs in the rows that are at most `MAX_THIN_LENGTH` pixels
-            long, with different values on their left and right.
+        steps: the share, 0..1, of borders that look smoothed: along a row, one or two pixels with a value between the
+            values to their left and right.
+        thin_shares: for each value, the share, 0..1, of thin runs among its runs. A run is a sequence of equal pixels
+            in a row; it is thin if it is at most `MAX_THIN_LENGTH` pixels long and lies between two different values.
         error: the reason why the mask could not be read.
     """
 

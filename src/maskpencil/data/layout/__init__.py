@@ -140,7 +140,8 @@ def layout_of(
         found: the pairs.
         split_file: a file that names the split of each image, used instead of list files.
         use_lists: whether list files are read.
-        masks_in_lists: whether list files may name masks that were not found, or other masks than the masks in `found`.
+        masks_in_lists: whether a line of a list file may hold the paths of an image and a mask, even if `found` does
+            not have this pair.
 
     Raises:
         DataError: there are no pairs, or a list names a missing file.

@@ -185,7 +185,7 @@ class _Samples:
         return joined
 
     def looks_like_masks(self, view: View) -> bool:
-        """Return whether the files of a view look like masks, by few values or even areas, see `MIN_EVENNESS`."""
+        """Return whether the files of a view have few values or large areas of one value, see `MIN_EVENNESS`."""
         masks = list(self.of(view).values())
         if not masks:
             return True
@@ -279,9 +279,9 @@ def _without(views: Sequence[View], dropped: Sequence[View], reason: str, notes:
 
 
 def _determines(one: Mapping[Image, Numbers], other: Mapping[Image, Numbers], *, over_all: bool) -> bool:
-    """Return whether the pixels of each value of `one` all have the same value in `other`.
+    """Return whether the values of `one` determine those of `other`: pixels equal in `one` are equal in `other`.
 
-    Each image is tested separately, or, with `over_all`, all images together.
+    Only pixels of the same image are compared, or, with `over_all`, the pixels of all images.
     """
     together: dict[int, int] = {}
     common = [image for image in one if image in other and one[image].shape == other[image].shape]
@@ -331,9 +331,12 @@ def _is_colored(masks: Mapping[Image, Numbers]) -> bool:
 def _instances(views: Sequence[View], samples: _Samples) -> list[View]:
     """Return the views that number the objects of another view's classes.
 
-    Each value of such a view lies within one class of the other view. In addition, one of two conditions holds: a class
-    contains several values, and the values differ from image to image or the view is named after objects; or the values
-    of this view differ from image to image, but the values of the other view do not.
+    In each image, every value of such a view lies within one class of the other view. In addition, one of these
+    conditions holds:
+
+    - The values of this view differ from image to image, see `_varies`, but the values of the other view do not.
+    - In an image a class contains several values, and the view is named after objects.
+    - In an image a class contains several values, and a value lies in different classes in different images.
     """
     found = []
     for fine in views:

@@ -114,7 +114,10 @@ def _by_key(images: Collection[str], masks: Mapping[str, Path]) -> dict[str, dic
 
 
 def _nearest(images: Sequence[str], folder: str) -> str | None:
-    """Return the only image, or the only image whose folder is the end of `folder`; else None."""
+    """Choose the image of a mask in `folder` from images with the same file name; return None if it is unclear.
+
+    It is the only image, or the only image whose folder `folder` ends with.
+    """
     if len(images) == 1:
         return images[0]
     fitting = [image for image in images if folder.endswith(image.rpartition("/")[0])]
@@ -122,12 +125,12 @@ def _nearest(images: Sequence[str], folder: str) -> str | None:
 
 
 def _difference(folder: str, own: str, holder: str) -> str:
-    """Return the folders of a mask that are not folders of its image, such as `hair/`.
+    """Return the folder of a mask without the folders at its end that are also those of its image, such as `hair/`.
 
     Args:
         folder: the folder of the mask.
         own: the folder of the image.
-        holder: the last part of `folder` if it is the name of the image, which is left out; else "".
+        holder: the last part of `folder` if it is the name of the image, else ""; it is left out of the result.
     """
     rest = [part for part in folder.split("/") if part]
     if holder:

@@ -50,7 +50,11 @@ class MaskFacts:
     digest: int = 0
 
     def seen(self, alpha: "Alpha") -> "MaskFacts":
-        """Return the counts if transparency has the meaning `alpha`, see `Alpha`."""
+        """Return a copy with the counts for a meaning of transparency, see `Alpha`.
+
+        Hidden pixels count as 0 for "background", and are not counted for "ignored". For "mask" the opacities are
+        counted in place of the values.
+        """
         if alpha == "mask":
             opaque = {255: math.prod(self.size)}
             own = self.alpha.levels if self.alpha else Contents(opaque, opaque)
@@ -287,8 +291,9 @@ class MaskEncoding:
     sets `codes` replaces all these rules: it maps each number or color (0xRRGGBB) that may occur to its class index or
     to `IGNORE_INDEX`. `alpha` is the meaning of transparency, see `Alpha`.
 
-    With `nearest` every value is read as the nearest value with a class, for JPEG and smoothed masks. A value that is
-    too far from the values of all classes, see `doubtful`, gets a class that occurs without doubt within a few pixels.
+    With `nearest`, for JPEG and smoothed masks, every value is read as the nearest value with a class. A value that is
+    far from all of these, see `doubtful`, is read as the nearest of those that occur without doubt within a few pixels,
+    if there are any and more than two values have a class.
     """
 
     kind: Literal["index", "binary", "color", "objects"]
@@ -369,10 +374,10 @@ class MaskEncoding:
 
     @cached_property
     def margin(self) -> float:
-        """The largest distance from the nearest value with a class at which the class of a value is not in doubt.
+        """The distance from the nearest value with a class above which a value is `doubtful`.
 
-        The distance is in gray levels, or Euclidean in RGB. It is a third of the smallest distance between the values
-        of two classes.
+        It is a third of the smallest distance between two values with a class, in gray levels or Euclidean in RGB, and
+        infinite if only one value has a class.
         """
         points = self._points(np.array(list(self.table)))
         if len(points) < 2:

@@ -31,8 +31,9 @@ def choose_encoding(
     Args:
         encodings: one or more encodings, the most likely encoding first.
         facts: the contents of each mask.
-        published: whether the data set is a public data set, of which users make copies with other classes.
-        given: the classes of a classes.yaml, if there is one; they are used if all masks are of such a copy.
+        published: whether the data set is a public data set; a copy may have other classes.
+        given: the classes of a classes.yaml, if there is one. They replace the encodings if the data set is public and
+            none of its masks, at least two, fits an encoding.
 
     Raises:
         DataError: the masks are JPEG files of class numbers, which compression has changed, or all masks of a public

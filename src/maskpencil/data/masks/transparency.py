@@ -18,11 +18,16 @@ MAX_PAINTED_VALUES = 64
 def choose_alpha(facts: Sequence[MaskFacts], classes: ClassSet | None) -> tuple[Alpha, tuple[str, ...]]:
     """Return the meaning of transparency, inferred from all masks together, and a note on it.
 
-    - If opaque pixels look like a photograph, as in cut-outs, or are black, or if all pixels have one color, the
-      opacity itself is the mask.
-    - If transparent pixels have a single value, 0 or the color of a class, that no opaque pixel has, transparency has
-      no meaning.
-    - Otherwise transparent pixels get the value 0, or are ignored if 0 is a class.
+    The first rule that applies counts:
+
+    - If no mask has both transparent and opaque pixels, transparency has no meaning.
+    - If the opaque pixels look like a photograph, as in cut-outs, or are all black, or if all pixels, opaque or
+      transparent, have the same color, the opacity itself is the mask.
+    - If all transparent pixels have the same value, which is 0 or the color of a class, and no opaque pixel has it,
+      transparency has no meaning.
+    - If a mask with transparent pixels also has opaque pixels of the value 0, or if the masks are colored and none of
+      the known `classes` is black, transparent pixels are ignored.
+    - Otherwise transparent pixels get the value 0.
 
     Args:
         facts: the contents of the masks.

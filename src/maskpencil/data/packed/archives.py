@@ -229,7 +229,7 @@ class _Guarded:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         if whence == os.SEEK_SET and offset < 0:
-            raise EOFError("a position before the beginning")
+            raise EOFError("a header points before the start of the file")
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:

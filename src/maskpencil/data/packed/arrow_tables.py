@@ -20,8 +20,8 @@ READ_BYTES = 2**20
 class Schema:
     """The columns of a table.
 
-    `columns` has the name of each column's type, and `images` the names of the columns of images. `metadata` is Hugging
-    Face's JSON on the columns; b"" if the file has none.
+    `columns` maps the name of each column to the name of its type, and `images` are the names of the columns of images.
+    `metadata` is Hugging Face's JSON on the columns; b"" if the file has none.
     """
 
     columns: dict[str, str]

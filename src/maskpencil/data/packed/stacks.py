@@ -109,7 +109,7 @@ def _written(root: Path, stacks: Sequence[Pair]) -> tuple[Path, tuple[str, ...]]
 
 
 def _write(stacks: Sequence[Pair], target: Path) -> tuple[str, ...]:
-    """Write the pages of the pairs in `stacks` below `target`, in a folder for each pair; return no notes."""
+    """Write the pages of `stacks` below `target`, in a folder for each pair; return (), since there are no notes."""
     for place, pair in enumerate(stacks):
         for kind, file in (("images", pair.image), ("masks", pair.mask)):
             if isinstance(file, Path):
@@ -131,7 +131,7 @@ def _pairs(folder: Path, pair: Pair, count: int) -> list[Pair]:
 
 
 def _write_pages(file: Path, folders: Sequence[Path], name: str) -> None:
-    """Write page 1 of a file into the first folder, page 2 into the second, ..., and all others into the last."""
+    """Write each page of a file: page n into the n-th folder, and pages beyond the last folder into the last folder."""
     budget = Budget(file, file.stat().st_size, folders[0].parent)
     for number, (content, suffix) in enumerate(pages_of(file), start=1):
         budget.claim(len(content))
@@ -181,9 +181,9 @@ def find_lone_stack(folder: Path) -> LoneStack | None:
 
 
 def unstack(root: Path, stack: LoneStack) -> tuple[Path, tuple[str, ...], Fault]:
-    """Return a folder in the cache with a pair for each page of a volume, notes, and a warning: scores are too high.
+    """Write each page of a volume as a pair into the cache, the last fifth of the pages for validation.
 
-    The last fifth of the pages is used for validation.
+    Returns the folder, notes, and a warning that the scores will be too high, since pages of one volume are similar.
 
     Raises:
         DataError: a page is damaged.
