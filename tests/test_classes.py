@@ -61,7 +61,7 @@ def test_found_colors_differ_and_start_with_black() -> None:
         ((), (), 255, "1 to 255 classes, but got 0"),
         (tuple(map(str, range(256))), (), 999, "but got 256"),
         (("road", "car", "road"), (), 255, "'road' occurs more than once"),
-        (("road", "car"), ((0, 0, 0),), 255, "a class set of 2 classes must have as many colors, but got 1"),
+        (("road", "car"), ((0, 0, 0),), 255, r"as many colors as there are classes \(2\), but got 1"),
         (("road",), ((0, 0, 256),), 255, r"whole numbers from 0 to 255, but got \[0, 0, 256\]"),
         (("road",), ((0, 0),), 255, r"three whole numbers .* got \[0, 0\]"),
         (("road",), ((0, 0, 0.5),), 255, "whole numbers"),

@@ -39,7 +39,7 @@ def test_plain_values_come_back_as_they_were_written(value):
         (b"[-Infinity]", "-Infinity is not a number"),
         (b"1e999", "too large or too long"),
         (b"9" * 10_000, "a number has 10000 digits"),
-        (b'"\\ud800"', "half a surrogate pair"),
+        (b'"\\ud800"', "an unpaired surrogate"),
         (b'{"a\\u0000": 1}', "holds a NUL"),
         (b"\xff\xfe[\0]\0", "is not UTF-8 at byte 0"),
         (b"", "Expecting value"),

@@ -1,8 +1,8 @@
 """Make the module search path safe and switch off the telemetry of libraries, before anything else is imported.
 
 For `python -m maskpencil` Python searches the current folder before its own library, so that a file numpy.py or
-typing.py next to somebody's images would be run. A file or folder named maskpencil in the current folder is found
-before this code runs, so this code cannot prevent that it is run; the command `maskpencil` and `python -P -m
+typing.py next to somebody's images would be run. This code cannot protect against a file or folder named maskpencil in
+the current folder, which Python would run instead of this package; the command `maskpencil` and `python -P -m
 maskpencil` never search the current folder.
 
 OpenVINO and nncf report every import to their makers through the package `openvino_telemetry`, unless it cannot be

@@ -83,7 +83,8 @@ class ClassSet:
             object.__setattr__(self, "palette", distinct_colors(len(self.names)))
         if len(self.palette) != len(self.names):
             raise DataError(
-                f"a class set of {len(self.names)} classes must have as many colors, but got {len(self.palette)}"
+                f"palette must have as many colors as there are classes ({len(self.names)}), "
+                f"but got {len(self.palette)}"
             )
         if not -MAX_IGNORE_INDEX <= self.ignore_index <= MAX_IGNORE_INDEX:
             limit = MAX_IGNORE_INDEX

@@ -8,7 +8,7 @@
     ├── ModelError         model folders and weights
     ├── OutputError        a file or folder that cannot be written
     ├── TrainingError      training went wrong (a loss that is not a number, ...)
-    └── StalledError       a thread that neither ends nor computes
+    └── StalledError       a step, such as reading, that made no progress for minutes
 
 A message names the file, what was found, what was expected and the remedy, in one line. The command line prints it
 as `error: MESSAGE` and exits with 1.
@@ -106,7 +106,9 @@ class TrainingError(MaskPencilError):
 
 
 class StalledError(MaskPencilError):
-    """A step, such as reading or writing, made no progress for minutes. Its thread waits until the process ends.
+    """A step, such as reading or writing, made no progress for minutes.
+
+    The thread of the step cannot be stopped; it ends with the process at the latest.
 
     Example:
         >>> issubclass(mp.StalledError, mp.MaskPencilError)

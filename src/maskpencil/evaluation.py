@@ -68,7 +68,7 @@ def evaluate_class(
     report: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Scores, RoadScores]:
-    """Compute the scores of `evaluate`, and in the same pass the scores of the probability of the class `name`.
+    """Compute the scores of `evaluate`, and the `RoadScores` of the class `name`, in one pass over the images.
 
     Raises:
         DataError: the model has no class `name`; see also `evaluate`.

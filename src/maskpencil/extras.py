@@ -34,9 +34,9 @@ def needed_for(what: str) -> Iterator[None]:
 
 
 def how_to_install(module: str) -> str | None:
-    """Return the name of a missing module and how to install it; None if no extra of maskpencil installs it.
+    """Return "MODULE; install it with ..." for a missing module; None if no extra of maskpencil installs it.
 
-    If torch is missing, torch is named in place of any other module of its extra.
+    MODULE is `module`, or torch if torch is missing and the same extra installs both.
     """
     extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
     if extra is None:

@@ -221,7 +221,7 @@ def locked(folder: Path, *, exclusive: bool) -> Iterator[bool | None]:
 
 
 def short_name(path: str | os.PathLike[str]) -> str:
-    """Return the name for results of a folder or file: the name of the folder, or of the file without its suffixes."""
+    """Return the name of a folder, or of a file without its suffixes; folders of results are named after it."""
     path = Path(path).resolve()
     return path.name if path.is_dir() else path.name.partition(".")[0]
 

@@ -86,7 +86,7 @@ def choose_runtime(name: str, *, on_cpu: bool) -> str:
     """Return the name of the runtime for a network; `auto` is openvino on the CPU, else torch.
 
     Raises:
-        ConfigError: the runtime is unknown, or runs on the CPU only.
+        ConfigError: the runtime is unknown, or runs on CPUs only and `on_cpu` is False.
     """
     name = read_choice("runtime", name, RUNTIMES)
     if name in ("openvino", "onnx") and not on_cpu:

@@ -25,8 +25,8 @@ class MaskPixels:
 
     `values` is (H, W) for one-channel files (palette indices stay indices) and (H, W, 3) for color files. `palette` is
     (n, 3) uint8, None if the file has no palette; `alpha` (H, W) is the opacity, 0-255, None if all pixels are opaque.
-    `remark` describes how the file was read, in words that follow "masks", such as "are TIFF files in which 0 is
-    white..."; it is "" for ordinary files.
+    `remark` is "" for ordinary files; else it describes how the file was read, and continues a sentence that begins
+    with "masks", such as "are TIFF files in which 0 is white...".
     """
 
     values: npt.NDArray[np.integer]
@@ -135,9 +135,9 @@ _CLEARED = "have transparent colors in their palette, which are read as black (0
 
 
 def _with_clear_black(stored: Stored) -> tuple[npt.NDArray[np.uint8] | None, bool]:
-    """Return the palette with transparent colors set to black, and whether any color changed.
+    """Return the palette with fully transparent colors set to black, and whether any color changed.
 
-    All files then have the same transparent color. Nothing is changed if opaque pixels are black.
+    Transparent pixels then have the same color in all files. Nothing is changed if opaque pixels use black already.
     """
     palette = stored.palette
     if palette is None or not stored.clear:

@@ -176,7 +176,7 @@ class RoadScores:
     max_f1: the greatest F1 = 2 TP / (2 TP + FP + FN).
     threshold: the best threshold, at which F1 is `max_f1`.
     average_precision: the mean, over the recalls 0, 0.1, ..., 1, of the greatest precision at any threshold with at
-        least this recall; thresholds that no pixel of the class reaches are left out.
+        least this recall; thresholds without true positives are left out.
     precision: TP / (TP + FP) at the best threshold.
     recall: TP / (TP + FN) at the best threshold.
     false_positive_rate: FP / (FP + TN) at the best threshold.

@@ -166,7 +166,7 @@ def parse_image_size(
     """Parse `--image-size`: `native` (None), `512` or `360x480` (height, width).
 
     Raises:
-        ConfigError: the text has none of these forms; the message ends with `expected`.
+        ConfigError: the text has none of these forms; the message contains `expected`.
     """
     if text == "native":
         return None

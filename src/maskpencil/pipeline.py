@@ -1,7 +1,7 @@
 """Read ahead of the network, form batches, run calls in parallel, and write results in a thread, with short queues.
 
-A step, such as reading, computing or writing, that gives no result for `PATIENCE` seconds while the process computes
-nothing raises `StalledError`, so that no wait is endless. Its thread cannot be stopped and keeps running.
+If a step, such as reading, computing or writing, gives no result for `PATIENCE` seconds while the process computes
+nothing, `StalledError` is raised instead of waiting forever. The step's thread cannot be stopped and keeps running.
 """
 
 import sys
@@ -38,7 +38,7 @@ SideBySide: TypeAlias = Callable[[], AbstractContextManager[int]]
 
 
 def one_by_one() -> AbstractContextManager[int]:
-    """Return a context that yields 1, the number of simultaneous calls, for a predictor that allows only one."""
+    """Return a context that yields 1: the number of simultaneous calls where `side_by_side` is missing or not used."""
     return nullcontext(1)
 
 
@@ -114,8 +114,9 @@ def in_parallel(
 
     With one worker, the calls run in the caller's thread.
 
-    An error of a call is raised in place of its result, an error of `items` at once. Close the generator to drop the
-    calls that have not begun. Errors name the `step`; `step` is None if a call may wait without end.
+    If a call raises, its error is raised in place of its result. If `items` raises, the error is raised immediately,
+    and results that were not yet yielded are lost. Close the generator to drop the calls that have not begun.
+    `StalledError` names the `step`; if `step` is None, calls may take any time.
 
     Raises:
         StalledError: no call gave a result for `PATIENCE` seconds.

@@ -30,10 +30,10 @@ P = TypeVar("P")
 
 
 class Predictor(Protocol):
-    """The interface of `Segmenter` that inference and evaluation use, for wrappers and replacements.
+    """The methods of `Segmenter` that inference and evaluation call; a class that has them can replace a `Segmenter`.
 
-    `classes` and `predict_batch` are required. A wrapper that inherits from this class may leave out the other methods,
-    which then raise `ConfigError`; see `supports`.
+    `classes` and `predict_batch` are required. A class that inherits from this class may leave out the others:
+    `predict_class`, `probabilities_batch` and `bands` then raise `ConfigError`, see `supports`; the rest have defaults.
 
     Example:
         >>> class Brightness(mp.Predictor):
@@ -61,9 +61,9 @@ class Predictor(Protocol):
         return 1
 
     def side_by_side(self) -> AbstractContextManager[int]:
-        """Prepare for simultaneous predictions, see `Segmenter.side_by_side`.
+        """Return a context that yields the fastest number of simultaneous predictions, see `Segmenter.side_by_side`.
 
-        By default only one prediction runs at a time.
+        By default the number is 1.
         """
         return one_by_one()
 
@@ -86,9 +86,9 @@ class Predictor(Protocol):
         raise ConfigError(f"{type(self).__name__} does not compute large images in bands of rows; use a Segmenter")
 
     def origin(self) -> dict[str, object] | None:
-        """Return plain values that determine the probability maps that `bands` yields, or None if they are unknown.
+        """Return the model and the settings on which the maps of `bands` depend, as plain values; None if unknown.
 
-        If two runs have equal values, the second run can reuse bands of the first run.
+        If a later run has equal values, it can reuse the bands of an interrupted run for the same image and `wanted`.
         """
         return None
 
@@ -107,7 +107,7 @@ def batch_size(predictor: Predictor) -> int:
 
 
 def side_by_side(predictor: Predictor) -> AbstractContextManager[int]:
-    """Return a context for simultaneous predictions, which yields the number at which they are fastest.
+    """Return a context that yields the fastest number of simultaneous predictions of a predictor.
 
     The number is 1 if the predictor does not define `side_by_side`.
     """
@@ -135,9 +135,9 @@ def predict_each(
             item that does not go through the network.
         call: runs the network on images of one size and returns a result for each image, as `predictor.predict_batch`
             does.
-        batch_pixels: also batch small images, up to this number of pixels in a batch. Batches are faster for many
-            images, but in bf16 a few in a million pixels with almost equal scores may get another class than in a batch
-            of one.
+        batch_pixels: a batch may have more images than `predictor.batch_size` if it has at most this many pixels.
+            Larger batches of small images are faster, but in bf16 a few in a million pixels with almost equal scores
+            may get another class than in a batch of one.
 
     Yields:
         The value that `read` returned for each item, and the result of its image, or None if it has no image.

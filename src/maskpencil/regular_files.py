@@ -1,9 +1,9 @@
-"""Read untrusted files: regular files only, and JSON as plain values that are checked one by one.
+"""Read untrusted files: refuse named pipes, devices and hostile JSON, and check the values in JSON.
 
 A named pipe would block the reader, and a device such as /dev/zero never ends. `read_json` refuses JSON that other
-parsers read differently, or that could exhaust memory. The functions after `is_clean` each check one value and return
-it with its type, or raise `ValueError` with what was found and what was expected; `what` is the name of the value in
-the error.
+parsers read differently, or that could exhaust memory. `mapping`, `one_of`, `whole`, `number`, `text` and `entries_of`
+check one value and return it with its type, or raise `ValueError` with what was found and what was expected; `what` is
+the name of the value in the error.
 """
 
 import errno
@@ -76,7 +76,7 @@ def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
 
 
 def read_lines(path: Path, expected: str) -> list[tuple[int, str]]:
-    """Return the lines of a file that are not empty, with their numbers from 1; errors end with the text `expected`.
+    """Return the lines of a file that are not empty, with their numbers from 1; errors contain the text `expected`.
 
     Raises:
         DataError: the file cannot be read.
@@ -164,7 +164,8 @@ def read_json(
         error: the class of the error to raise.
         remedy: the remedy, with which the message of the error ends.
         limit: the largest size in bytes.
-        any_text: whether strings may contain NUL, and unpaired surrogates, which encode file names that are not UTF-8.
+        any_text: whether strings may contain NUL and unpaired surrogates; Python uses unpaired surrogates for the bytes
+            of file names that are not UTF-8.
 
     Raises:
         MaskPencilError: an error of the class `error`; the file is missing, not regular, too large or not JSON, or
@@ -202,7 +203,7 @@ def parse_json(content: bytes, *, any_text: bool = False) -> Any:
 
 
 def is_clean(value: str) -> bool:
-    """Return whether a string can be written to files and terminals: it contains no NUL and no single surrogate."""
+    """Return whether a string can be written to files and terminals: it contains no NUL and no unpaired surrogate."""
     try:
         return b"\0" not in value.encode("utf-8")
     except UnicodeEncodeError:
@@ -291,7 +292,7 @@ def _refuse_hostile(value: object, *, any_text: bool) -> None:
         below: list[object] = []
         for item in level:
             if isinstance(item, str) and not any_text and not is_clean(item):
-                raise ValueError(f"the string {shown(item)} holds a NUL or half a surrogate pair")
+                raise ValueError(f"the string {shown(item)} holds a NUL or an unpaired surrogate")
             if isinstance(item, dict):
                 below += [*item, *item.values()]
             elif isinstance(item, list):

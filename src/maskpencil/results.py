@@ -77,7 +77,10 @@ class Results:
         return sum(map(len, self._stamps.values())) > 2 * len(self._stamps) + SPARE_LINES
 
     def to_bytes(self) -> bytes:
-        """Return the record with the last two lines of each file, since after a killed run either line may be valid."""
+        """Return the record with only the last two lines of each file.
+
+        A line is added before its file appears: after a killed run, the file may still be the one of the line before.
+        """
         lines = ([name, *stamp] for name, stamps in self._stamps.items() for stamp in stamps[-2:])
         return b"".join(map(_line, (_HEAD, *lines)))
 
@@ -201,8 +204,8 @@ def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -
 class _Record:
     """A writer of lines to the record of a folder; it opens the record with the first line, and any thread may use it.
 
-    Calls after `close` do nothing; such calls come from threads of another run into the same folder, which has its own
-    writer.
+    Calls after `close` do nothing: they come from threads of another run that this process makes into the same folder,
+    and that run has its own writer.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -75,13 +75,14 @@ def load_predictor(value: Any) -> Predictor:
 class Segmenter:
     """A network that segments images of any size; it may be used from several threads.
 
-    Large images that would exceed the memory limit are segmented in overlapping tiles, with the same result.
+    Images that would exceed the memory limit are segmented in overlapping tiles. The result is the same, except for
+    networks whose scores depend on the whole image: their tiles are blended, see `has_blended`.
 
     A segmenter can be copied, pickled and sent to other processes. A network that is a torch module is copied with its
     weights; any other network is loaded again from its model folder with the same settings.
 
     Args:
-        runtime: the network as loaded by torch, OpenVINO or ONNX Runtime.
+        runtime: the engine that runs the network, with the network loaded: torch, OpenVINO or ONNX Runtime.
         classes: the network's K classes.
         preprocessing: the preparation of images, as in training.
         training: a description of how the weights were made, as plain values for the model folder.
@@ -91,7 +92,7 @@ class Segmenter:
         image_size: scale images to this size instead of the model's: (height, width), the longer side, or "native".
 
     Attributes:
-        has_blended: whether an image was segmented in tiles that had to be blended, so that the result is not exact.
+        has_blended: whether an image was segmented in blended tiles, so that the result is not exact.
 
     Example:
         >>> segmenter = mp.Segmenter.from_pretrained("runs/train/street/model")
@@ -395,7 +396,7 @@ class Segmenter:
         return self.runtime.everything(self._coarse_scores(images), _size(images), "probabilities")
 
     def maps(self, images: Sequence[RGBImage], wanted: Wanted) -> Maps:
-        """Compute label maps and the `wanted` further maps of images of one size, (H, W, 3) uint8 each.
+        """Compute label maps, and the maps that `wanted` requests, of images of one size, (H, W, 3) uint8 each.
 
         The images are computed in tiles if the memory limit requires it.
         """
@@ -450,9 +451,10 @@ class Segmenter:
         return self.runtime.side_by_side()
 
     def origin(self) -> dict[str, object] | None:
-        """Return everything that determines the maps of `bands`, as plain values; None without a model folder.
+        """Return the model and the settings on which the maps of `bands` depend; None without a model folder.
 
-        If two runs have equal values, the second run can reuse bands of the first run.
+        The values are plain. If a later run has equal values, it can reuse the bands of an interrupted run for the
+        same image and `wanted`.
         """
         if self.folder is None:
             return None

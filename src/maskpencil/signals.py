@@ -101,9 +101,9 @@ def _restore_handlers(handlers: Mapping[int, Any]) -> None:
 class StopRequest:
     """A record of a signal that requests a stop, so that work can stop between two steps instead of within a step.
 
-    `received` is the number of the signal that this process received, `agreed` the number of the signal for which all
-    processes stop; both numbers are 0 until then. A second Ctrl-C interrupts at once. Outside the main thread Python
-    delivers no signals, so `received` stays 0.
+    `received` is the number of the signal that this process received, 0 until then. `agreed` is set by the training:
+    the number of the signal for which all its processes stop after the same step, 0 until then. A second Ctrl-C
+    interrupts at once. Outside the main thread Python delivers no signals, so `received` stays 0.
     """
 
     def __init__(self) -> None:
@@ -138,9 +138,9 @@ def is_ignored(number: int) -> bool:
 
 
 def mute_closed_terminal(number: int) -> None:
-    """If the signal `number` is SIGHUP, discard all later output, unless it goes to a file.
+    """If the signal `number` is SIGHUP, discard later standard output and standard error, unless they go to a file.
 
-    The terminal no longer exists, and a program at the other end of a pipe has ended with it.
+    After SIGHUP the terminal is closed, and a program that read the output through a pipe has probably ended as well.
     """
     if number not in CLOSING:
         return

@@ -199,9 +199,9 @@ def with_legend(
 
 
 def contact_sheet(rows: Sequence[Sequence[RGBImage]], *, captions: Sequence[str], cell_width: int = 320) -> RGBImage:
-    """Lay out images in rows, each `cell_width` pixels wide, below a line with a caption for each column.
+    """Lay out rows of images, each image scaled to `cell_width` pixels wide, below a line of captions of the columns.
 
-    Rows may differ in height, but must have as many images as there are captions.
+    Rows may differ in height, but each must have as many images as there are captions.
     """
     gap = 6
     columns = len(captions)

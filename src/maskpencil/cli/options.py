@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _show_as_options(console: Any, options: Any, panel: Any) -> None:
-    """Print a group of the help as options; by default cyclopts prints --help as a command."""
+    """Print an option group of the help; cyclopts would print the group with --help like a list of commands."""
     from cyclopts.help import DefaultFormatter  # slow to import
     from cyclopts.help.specs import get_default_parameter_columns
 
@@ -57,7 +57,10 @@ def option(help: str, group: Group, metavar: str | None = None, **settings: obje
 
 
 def _default(value: object) -> str | None:
-    """Format a default for the help; return None for a flag, which is off unless its help says otherwise."""
+    """Format a default value for the help; return None, which shows no default, for None and flags.
+
+    A flag is off by default unless its help says otherwise.
+    """
     return None if value is None or isinstance(value, bool) else str(value)
 
 
@@ -85,8 +88,8 @@ def options_of(
     Args:
         settings: the dataclass of settings.
         groups: the names of the fields that become options, in the order in which the help shows them.
-        metavars: the placeholders of values in the help, by field; without an entry N for whole numbers, NUMBER for
-            other numbers, else the name of the type.
+        metavars: the placeholders of values in the help, by field. The placeholder of a field without an entry is N for
+            whole numbers, NUMBER for other numbers, else the name of the type.
         texts: the fields whose options take a string, which `settings` converts to the type of the field.
     """
     body = ast.parse(inspect.getsource(settings)).body[0]

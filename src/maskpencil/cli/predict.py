@@ -192,8 +192,8 @@ def command(
         report = predict(predictor, found, out=out, options=settings, report=_Reporter(bar), tell=bar.say, stop=stop)
     if segmenter.has_blended:
         bar.say(
-            "warning: scores of this network depend on the whole image, so its tiles were blended, which is not "
-            "exact; give more --memory, such as 8GiB, to need fewer tiles"
+            "warning: large images were segmented in tiles, which is not exact for this network, whose scores depend "
+            "on the whole image; give more --memory, such as 8GiB, for fewer or no tiles"
         )
     for note in report.notes:
         bar.say(note)

@@ -12,7 +12,7 @@ from maskpencil.models.dense_classifier import STRIDE, WINDOW, DenseClassifier
 
 @dataclass(frozen=True)
 class SlidingWindowResult:
-    """The measurements of a dense classifier, applied once to whole images, and of sliding windows on these images.
+    """The speed of a classifier on whole images and on sliding windows, and how well the scores of both agree.
 
     Each image has a `grid` of (rows, columns) scores.
 

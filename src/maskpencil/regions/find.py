@@ -54,11 +54,11 @@ def outlines(ids: npt.NDArray[np.int32], count: int) -> list[tuple[Polygon, ...]
 
 
 def _cells(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-    """Draw the regions at three times the size, separated from each other: 1 inside, 0 outside, (3 H + 1, 3 W + 1).
+    """Draw the regions three times as large, separated by at least one cell of 0: (3 H + 1, 3 W + 1), 1 inside.
 
-    Pixel x covers the cells 3 x + 1 and 3 x + 2. Cell 3 x lies on the edge between the pixels x - 1 and x; it is inside
-    only if both belong to the same region. Where pixels touch only at a corner, cell 3 x is outside, which separates
-    the pixels.
+    Along each axis, pixel x covers the cells 3 x + 1 and 3 x + 2, and cell 3 x is the edge between the pixels x - 1 and
+    x. A cell on an edge is 1 only if the pixels on both sides belong to the same region, a cell on a corner only if all
+    four pixels around it do. Pixels that touch only at a corner are therefore separate.
     """
     height, width = ids.shape
     cells = np.zeros((_CELLS * height + 1, _CELLS * width + 1), dtype=np.uint8)
@@ -75,7 +75,7 @@ def _cells(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
 
 
 def _on_edges(contours: Sequence[npt.NDArray[Any]]) -> Iterator[list[Point]]:
-    """Move contours in `_cells`, which run through the centers of the outermost cells, to the edges of the pixels."""
+    """Convert contours of `_cells`, whose points are the outermost cells inside, to rings of corners of the pixels."""
     cells = np.concatenate(contours)[:, 0]  # (N, 2)
     points = (cells + 1) // _CELLS  # 3 x + 1 -> x, the left edge; 3 x + 2 -> x + 1, the right one
     lengths = np.array([len(contour) for contour in contours])
