@@ -147,13 +147,13 @@ def recognize_annotations(root: Path, images: Path) -> Recognized | None:
 
 
 def _whole(root: Path, recognize: Callable[[], Recognized | None]) -> Recognized | None:
-    """Return the result of `recognize`; if annotations are missing, first check that no JSON file was cut short.
+    """Return the result of `recognize`, or raise an error if JSON files cut short explain why annotations are missing.
 
-    Annotations are missing if `recognize` raises an error that names no JSON file, or if it finds images without
+    The JSON files are checked if `recognize` raises an error that names no JSON file, or finds images without
     annotations.
 
     Raises:
-        DataError: `recognize` raises it, or a JSON file below `root` was cut short or is not JSON.
+        DataError: `recognize` raises it, or one of the checked files below `root` was cut short or is not JSON.
     """
     try:
         recognized = recognize()

@@ -91,7 +91,8 @@ def checked_numbers(values: object, where: str) -> npt.NDArray[np.float32]:
     if not near or np.isnan(numbers).any():
         strange = next(value for value in values if not -FARTHEST <= value <= FARTHEST)
         raise DataError(
-            f"{where}: has a point at {shown(strange)}; expected pixels, up to {FARTHEST}; correct or remove it"
+            f"{where}: has a point at {shown(strange)}; expected pixels from -{FARTHEST} to {FARTHEST}; correct or "
+            "remove it"
         )
     return numbers
 
@@ -229,9 +230,9 @@ class Entry:
 
         Args:
             key: the field.
-            what: the name of an object in messages, followed by its number: "`what` 1" and so on.
-            id_key: the field with the id of an object, which messages show in place of its number: "`what` ID". Objects
-                without this field are named "`what` number 1".
+            what: the kind of object, such as "image"; messages name the first object of the list "image 1".
+            id_key: the field with the id of an object; messages then name an object with the id 42 "image 42", and the
+                first object of the list, if it has no id, "image number 1".
 
         Raises:
             DataError: the field is missing or is not a list of objects.
@@ -412,7 +413,7 @@ def with_ignore_label(classes: ClassSet) -> ClassSet:
     if len(classes) == MAX_CLASSES or ignore in classes.names:
         problem = f"a class is called {ignore!r}" if ignore in classes.names else f"there are {len(classes)} classes"
         raise DataError(
-            f"{problem}, which leaves no label for ignored pixels; expected at most {MAX_CLASSES - 1} classes of other "
-            "names; write another format, or rename or merge classes"
+            f"{problem}, which leaves no label for ignored pixels; expected at most {MAX_CLASSES - 1} classes, none of "
+            f"them called {ignore!r}; write another format, or rename or merge classes"
         )
     return ClassSet((*classes.names, ignore))

@@ -107,7 +107,7 @@ def refuse_names(images: Iterable[Path], file_format: str) -> None:
 
     Args:
         images: the image files.
-        file_format: a key of `formats.WRITERS`; the formats folder and yolo store no names.
+        file_format: a key of `formats.WRITERS`; "folder" and "yolo" store no names, so nothing is checked for them.
 
     Raises:
         DataError: a name is not valid UTF-8, or has a line break where the format has one name per line.

@@ -88,7 +88,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _ending(masks: Mapping[str, Mapping[str, Path]], endings: tuple[str, ...]) -> str | None:
-    """Return the one of `endings` that follows the name of a CamVid frame in the names of all masks, or None."""
+    """Return the ending that follows the frame in the names of all masks, such as "_L"; None if no ending fits all."""
     names = [name for files in masks.values() for name in files]
     for ending in endings if names else ():
         if all(re.fullmatch(FRAME + ending, name) for name in names):

@@ -126,7 +126,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     found.warn(
         "exif-rotation-doubtful",
         reader.doubtful,
-        "{n} {image is|images are} rotated or mirrored by EXIF, and the file does not say whether its outlines are",
+        "{n} {image is|images are} rotated or mirrored by EXIF, and outlines may be in pixels as stored or as shown",
         "look at the overlays; where they do not match, remove the EXIF orientation from the images",
     )
     if panoptic := candidates(root, panoptic=True):
@@ -228,8 +228,8 @@ class _Reader:
                 if other:
                     what = "an image twice" if other.image == image else f"{other.image.name} and {image.name}"
                     raise DataError(
-                        f"{file.path}: names {what} ({entry.name!r}), whose masks would have the same name; keep "
-                        "only one of the images, or rename one"
+                        f"{file.path}: names {what} ({entry.name!r}), so two masks would have the same name; keep only "
+                        "one of the images, or rename one"
                     )
                 if image in exchanged and entry.outlines and reading is None:
                     raise undecided(f"{file.path}: image {entry.name!r}", exchanged[image])
@@ -246,8 +246,8 @@ class _Reader:
             file: the COCO file.
             entry: the image in the file.
             header: the header of the image; None if it cannot be read.
-            reading: the coordinate system of the outlines if the file exchanges the width and height of the image as
-                shown, else None.
+            reading: the coordinate system of the outlines if the file states the width of the image as shown as its
+                height, and vice versa; else None.
 
         Raises:
             DataError: the size of the image is unknown, or run lengths are of another size.

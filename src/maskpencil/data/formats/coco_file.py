@@ -206,8 +206,8 @@ def read_segmentation(
         parts = [parts] if parts else []
     if len(parts) > 2 and all(isinstance(part, list) and len(part) == 2 for part in parts):
         raise DataError(
-            f"{annotation}: has {len(parts)} parts of 2 numbers each; expected a list of polygons, each x and y of at "
-            "least 3 points; put the points of a polygon into one list"
+            f"{annotation}: has {len(parts)} parts of 2 numbers each; expected a list of polygons, each a list "
+            "[x, y, x, y, ...] of at least 3 points; put the points of a polygon into one list"
         )
     shapes: list[Polygon | RunLengths] = []
     for number, part in enumerate(parts, start=1):

@@ -8,8 +8,9 @@
 
 Datumaro calls this format "VOC segmentation". Source: https://docs.cvat.ai/docs/dataset_management/formats/format-smask
 CVAT's importer, which uses Datumaro's VOC extractor, has further requirements for a ZIP file of the folder: every color
-in a mask must be in labelmap.txt, palettes are ignored, names of list files must not contain "_", and where
-SegmentationObject/ has no image each color becomes a mask, including the color of ignored pixels.
+in a mask must be in labelmap.txt, palettes are ignored, and names of list files must not contain "_". If an image has
+no file in SegmentationObject/, each color of its file in SegmentationClass/ becomes a mask in CVAT, including the
+color of ignored pixels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -92,7 +93,10 @@ def _encodings(labelmap: Path, labels: Sequence[Label], mask: Path) -> list[Mask
 
 
 def _has_colors(mask: Path) -> bool:
-    """Return whether a mask has a palette in colors, which identify the classes; with a gray palette the indices do."""
+    """Return whether a mask has a palette that is more than the gray levels 0, 1, 2 and so on.
+
+    The colors of such a palette identify the classes; with the gray palette the indices may identify them.
+    """
     palette = read_mask_pixels(mask).palette
     return palette is not None and bool((palette != np.arange(len(palette))[:, None]).any())
 

@@ -150,7 +150,9 @@ def _is_of_cvat(path: Path) -> bool:
 def _read(path: Path, found: DrawnImages, labels: dict[str, Color | None]) -> None:
     content = elements(path, frozenset({"meta", "image", TRACK_TAG}))
     if any(element.tag == TRACK_TAG for element in content):
-        raise DataError(f"{path}: is a 'CVAT for video 1.1' file, which names no images; {EXPORT}, one per frame")
+        raise DataError(
+            f"{path}: is a 'CVAT for video 1.1' file, which names no images; {EXPORT}, with one image for each frame"
+        )
     subset = ""
     for meta in (element for element in content if element.tag == "meta"):
         subset = next((task.text_of("subset") for task in meta.all("task")), "")

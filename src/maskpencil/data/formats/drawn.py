@@ -53,7 +53,8 @@ class Area:
 def files_in_format(root: Path, suffixes: Collection[str], fits: Callable[[Path], bool]) -> list[Path]:
     """Return the files below `root` that are in a format.
 
-    Of a folder with more than `FEW` files only the first `PEEKED` are examined, and the rest if one of these fits.
+    In a folder with more than `FEW` files, the first `PEEKED` files are examined; if none of them fits, no file of
+    this folder is returned.
 
     Args:
         root: the folder, which may be missing.
@@ -120,7 +121,10 @@ class DrawnImages:
 
     @property
     def has_masks(self) -> bool:
-        """Whether there are folders of images and of masks, which are read instead of annotation files beside them."""
+        """Whether the root has folders of images and of masks, so that annotation files in it are not read.
+
+        False if the user named the folder of the images.
+        """
         return self.search.given is None and are_images_and_masks(self.root, self.search.files)
 
     def find(self, entry: Entry, name: str, *folders: Path) -> Path | None:
@@ -180,7 +184,7 @@ class DrawnImages:
             areas: the labeled areas; later areas lie over earlier areas.
             split: the split, if the format names one.
             size: the (height, width) that the entry states.
-            same: the annotations for the comparison with other entries of the image; None compares all fields.
+            same: the value that must be equal in all entries of the image; None stands for all fields of the entry.
 
         Raises:
             DataError: the image was already added with other annotations.

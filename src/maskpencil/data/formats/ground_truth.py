@@ -88,7 +88,7 @@ def _json(path: Path, number: int, line: str) -> Any:
 
 
 def _job(entry: Entry) -> str:
-    """Return the name of the field with the address of the mask: the labeling job whose metadata names colors.
+    """Return the name of the labeling job whose metadata names colors; the field of this name holds its mask's address.
 
     Raises:
         DataError: no job or several jobs of the line have masks.

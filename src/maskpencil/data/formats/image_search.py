@@ -22,9 +22,9 @@ OF_MASKS = re.compile(r"(?:^|[^a-z])(?:masks?|labels|annotations|panoptic|pixelm
 class ImageSearch:
     """A search for images below `root`, or below the folder `given` by the user.
 
-    The files `masks` are never found; files in folders that are named as folders of masks are found only if these
-    folders are among the `folders` of `find`. `renamed` lists the images that were found under other names than in the
-    annotations.
+    The files in `masks` are never found. A folder with the name of a folder of masks, such as labels, is searched only
+    if it is one of the `folders` given to `find`, or if the annotations name it in the path. `renamed` lists the images
+    that were found under other names than in the annotations.
     """
 
     root: Path
@@ -54,12 +54,12 @@ class ImageSearch:
         uploads; then None is returned if several images match equally well.
 
         Args:
-            name: the name in the file; of a path, only the last parts that exist in a folder count.
+            name: the name or path in the file; of a path, the longest end that exists in a folder is used.
             folders: the folders to search first; if the user named a folder, that folder is searched instead.
             source: the annotation file.
             split: the split of the annotation file, "" if it is unknown.
-            but: the image that the caller uses if the result is None; if given, only images with exactly this name are
-                found, and this image is returned in place of the error.
+            but: another image that may be meant, which the caller uses if the result is None. If it is given, similar
+                names do not match, and `but` is returned instead of raising the error.
 
         Raises:
             DataError: the name leads out of `root` by "..", and no image has it; not raised if the user named a folder.

@@ -367,7 +367,7 @@ def _refuse_other_shape(region: Entry, size: tuple[int, int]) -> None:
     if abs(across - along) > max(SAME_SHAPE * along, height + width, *size):  # a pixel may be rounded
         raise DataError(
             f"{region}: was drawn on {width:g} x {height:g} pixels, but its image is shown as {size[1]} x {size[0]}; "
-            "expected the same aspect ratio; export the task again with the image as it is"
+            "expected the same aspect ratio; export the task again, with the image it was drawn on"
         )
 
 

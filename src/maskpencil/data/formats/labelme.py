@@ -293,8 +293,8 @@ def _drawing(
     Args:
         file: the labelme file.
         header: the header of its image; None if it cannot be read.
-        reading: the coordinate system of the shapes if the file exchanges the width and height of the image as shown,
-            else None.
+        reading: the coordinate system of the shapes if the file states the width of the image as shown as its height,
+            and vice versa; else None.
         labels: the classes of the labels.
         problems: collects shapes that extend beyond the image.
 
@@ -345,10 +345,10 @@ def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     It is used as a context manager, see `base.Writer`.
 
     A shape is the polygon around a 4-connected set of pixels of one class, moved inward from their edges by `INSET`
-    pixels, so that labelme, which truncates coordinates and draws the outline as well, fills exactly these pixels. It
-    covers its holes; shapes are sorted by area, so that the shapes in its holes come later and lie over it. The class
-    of pixels outside all shapes (see `undrawn_class`) has shapes only in holes. Ignored pixels have the label
-    `__ignore__`. Shapes that meet at corners have the same group_id.
+    pixels, so that labelme, which truncates coordinates and draws the outline as well, fills exactly these pixels. A
+    shape also fills its holes, so the largest shapes come first, and the shapes in the holes are drawn over them. The
+    class of pixels outside all shapes (see `undrawn_class`) has shapes only in the holes of other shapes. Ignored
+    pixels have the label `__ignore__`. Shapes that meet at corners have the same group_id.
 
     Raises:
         OutputError: a file cannot be written.
@@ -417,9 +417,9 @@ def _shapes(label_map: LabelMap, labels: ClassSet, undrawn: int) -> list[dict[st
 
 
 def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return a boolean mask (H, W): whether a pixel is in a part that has holes, or in these holes.
+    """Return a boolean mask (H, W) of the pixels in the parts that have holes, including the pixels in the holes.
 
-    Parts without holes are left out, since they cover no pixel of another part.
+    Parts without holes are left out: only pixels in holes can belong to another part.
     """
     covered = np.zeros(size, dtype=bool)
     for part in parts:

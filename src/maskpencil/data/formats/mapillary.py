@@ -22,7 +22,11 @@ IMAGES, LABELS, OBJECTS, PANOPTIC = "images", "labels", "instances", "panoptic"
 
 @dataclass(frozen=True)
 class Release:
-    """A release of the data set: its file of label names, and the folder with `labels/` in the folder of each split."""
+    """A release of the data set.
+
+    `config` is the name of its file of label names. `folder` is the folder, in the folder of each split, that holds
+    `labels/`.
+    """
 
     config: str
     folder: str

@@ -75,9 +75,9 @@ def undecided(where: str, image: Exchanged) -> DataError:
     what = f"{where} is {width} x {height} in the file, but the image is shown as {shown_width} x {shown_height}"
     if image.turned:
         return DataError(
-            f"{what}, since EXIF rotates it, and the outlines do not show which of the sizes they fit; export again "
-            "with images that are already rotated, or, if the outlines fit the pixels as stored, remove the EXIF "
-            "orientation from the images: exiftool -Orientation= FILE"
+            f"{what}, since EXIF rotates it, and the outlines do not show whether they are in pixels of the image "
+            "as stored or as shown; export again with images that are already rotated, or, if the outlines fit the "
+            "pixels as stored, remove the EXIF orientation from the images: exiftool -Orientation= FILE"
         )
     return DataError(
         f"{what}, and the outlines do not show whether x and y are exchanged as well; if they are not, exchange width "
@@ -90,8 +90,8 @@ def find_reading(images: Sequence[Exchanged], otherwise: Reading | None) -> Read
 
     Args:
         images: the images whose width and height the file exchanges.
-        otherwise: the result if the outlines only show that the coordinate system is not `SHOWN`: the coordinate system
-            that the tool uses then; None if the tool is unknown.
+        otherwise: the result if the outlines rule out `SHOWN`, but do not decide between `STORED` and `STRETCHED`: the
+            one that the tool uses; None if the tool is unknown.
     """
     votes = {vote for image in images for outline in image.outlines if (vote := _vote(image, outline))}
     if votes == {Reading.SHOWN}:
@@ -127,7 +127,10 @@ def _reach(polygon: Polygon) -> tuple[float, float]:
 
 
 def reaches_out(polygon: Polygon, size: tuple[int, int]) -> bool:
-    """Return whether a polygon extends beyond an image of `size` (height, width) by more than `MARGIN` of a side."""
+    """Return whether a polygon extends farther beyond an image of `size` (height, width) than inaccurate outlines do.
+
+    The limit is `MARGIN` times the height or width; at the bottom and on the right it is at least 1 pixel.
+    """
     x, y = zip(*(ring.min(axis=0).tolist() for ring in polygon.rings), strict=True)
     return min(y) < -MARGIN * size[0] or min(x) < -MARGIN * size[1] or not _within(_reach(polygon), size)
 

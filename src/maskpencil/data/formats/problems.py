@@ -20,7 +20,7 @@ FIXED = "maskpencil check DATA --fix OUT writes the data without {}"
 
 @dataclass
 class Problems:
-    """Lists of the entries of annotation files that are not drawn as they are.
+    """The entries of annotation files that are left out or cut off, to be reported together.
 
     Attributes:
         errors: an error for each entry that cannot be understood. Such an entry may show an object, so its image is
@@ -57,8 +57,8 @@ class Problems:
         """Assign the pairs to splits by `layout.layout_of`, and report the collected entries as faults of the layout.
 
         Raises:
-            DataError: `layout.layout_of` finds no pairs, or a list names a missing file; if entries cannot be
-                understood, the error names these instead.
+            DataError: `layout.layout_of` finds no pairs, or a list names a missing file. If there are `errors`, these
+                are raised instead.
         """
         self._not_understood(found)
         found.warn(
@@ -71,7 +71,7 @@ class Problems:
             CLIPPED,
             self.clipped,
             "{n} {shape extends beyond its|shapes extend beyond their} image and {is|are} cut off at its edge",
-            f"look at the overlays; {FIXED.format('what is outside')}",
+            f"look at the overlays; {FIXED.format('the parts outside')}",
         )
         try:
             return layout_of(root, found, use_lists=use_lists)

@@ -73,10 +73,10 @@ class _Image:
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if files below it are in VIA's formats; otherwise return None.
 
-    Polygons, closed polylines, rectangles, circles and ellipses are drawn in the order of the file. The class is the
-    value of the only region attribute, or of the only attribute with more than one value. If several attributes have
-    more, it is the attribute whose values are all in classes.yaml. The images are below `root`, or below `images`, if
-    given.
+    Polygons, closed polylines, rectangles, circles and ellipses are drawn in the order of the file. The class of a
+    region is the value of its only attribute. If there are several attributes, those whose values are all in a class
+    file of `root` are preferred, and of these the only attribute with more than one value is the class. The images are
+    below `root`, or below `images`, if given.
 
     Raises:
         DataError: an entry is not in VIA's format, several attributes may be the class, or all images are missing.
@@ -137,10 +137,10 @@ def _read(path: Path, found: DrawnImages) -> Iterator[_Image]:
 
 
 def _options(attributes: Mapping[str, Any], *, of_version_3: bool = False) -> dict[str, dict[str, str]]:
-    """Return, for each attribute with a list of options, the option names by their ids.
+    """Return the names of options by their ids, for each attribute of which regions store the ids of options.
 
-    The regions of projects of version 3 store the ids of options. In earlier versions they store them only if all ids
-    are numbers; attributes with other ids are left out.
+    Regions of version 3 store ids. Regions of earlier versions store the ids of an attribute only if all of them are
+    numbers. Attributes with empty or repeated names of options are left out.
     """
     named = {}
     for name, attribute in attributes.items():

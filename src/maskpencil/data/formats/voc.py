@@ -241,8 +241,8 @@ def check_label_names(classes: ClassSet) -> None:
     for name in classes.names:
         if ":" in name or name.startswith("#") or name != name.strip() or len(name.splitlines()) != 1:
             raise DataError(
-                f"the class name {name!r} cannot be written to a labelmap.txt, whose names contain no ':' and no line "
-                "break, and do not begin with '#' or begin or end with a space; rename the class"
+                f"the class name {name!r} cannot be written to a labelmap.txt; expected a name without ':' and line "
+                "breaks, without '#' at the beginning, and without spaces at either end; rename the class"
             )
         if name in IGNORED_LABELS:
             raise DataError(f"the class name {name!r} means ignored pixels in a labelmap.txt; rename the class")

@@ -109,8 +109,8 @@ def read_rows(path: Path) -> list[Row]:
 def files_with_confidence(rows: Mapping[Path, Sequence[Row]]) -> set[Path]:
     """Return the label files in which every line ends with a confidence, as in predictions saved as labels.
 
-    If only a single line of all files, or only some lines of a file, end with a confidence, these lines may be damaged:
-    then the result is empty.
+    The result is empty if only one line in all files, or only some of the lines in a file, end with a confidence: such
+    lines may be damaged.
     """
     found = {path for path, own in rows.items() if own and all(row.has_confidence for row in own)}
     mixed = any(row.has_confidence for path, own in rows.items() if path not in found for row in own)
@@ -404,9 +404,10 @@ class _Bridges:
             self._on.setdefault(side, []).append((int(starts[hole - 1, 1]), hole))
 
     def walk(self, number: int) -> Iterator[Point | int]:
-        """Yield the corners (x, y) of a ring, and the numbers of the holes where the lines to them begin.
+        """Yield the points (x, y) of a ring in order; where the line to a hole begins, yield the number of the hole.
 
-        A hole is closed: its first corner is also its last.
+        The beginning of the line is yielded before and after the number. For a hole, the first point is yielded again
+        at the end.
 
         Args:
             number: the number of the ring: 0 is the outline, the holes follow from 1.
@@ -425,8 +426,8 @@ class _Bridges:
 
 
 def _upper_left(ring: Sequence[Point]) -> int:
-    """Return the index of the highest corner among those with the smallest x.
+    """Return the index of the upper left corner of a hole: the highest of the corners with the smallest x.
 
-    From this corner an edge goes down, with the polygon on its left.
+    The edge that leads down from this corner is on the left side of the hole.
     """
     return min(range(len(ring)), key=ring.__getitem__)

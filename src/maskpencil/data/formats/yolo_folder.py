@@ -91,7 +91,7 @@ class YoloFolder:
         return any(self.beside(path, "labels").with_suffix(".txt").is_file() for path in images)
 
     def others(self, name: str, suffixes: Collection[str], used: Collection[Path]) -> list[Path]:
-        """Return the files that belong to no image: the files in the folders `name` except `used`, sorted.
+        """Return the files in the folders `name` that belong to no image, sorted; files named classes are left out.
 
         Args:
             name: the name of the folders beside the images, such as labels.
@@ -213,9 +213,9 @@ def _text(path: Path, key: str, value: object) -> str:
 
 
 def _locate(root: Path, base: str, place: str) -> Path | None:
-    """Find the folder or list file `base/place` below `root`, by as many of the last parts of the path as exist there.
+    """Find the folder or list file `base/place` below `root`; return None if it is missing.
 
-    Return None if it is missing.
+    The longest end of the path that exists below `root` is used, so the data set may have been moved.
     """
     parts = _inside(place) if PureWindowsPath(place).anchor else [*_inside(base), *_inside(place)]
     for start in range(len(parts)):
