@@ -270,8 +270,8 @@ def test_without_openvino_a_model_is_complete_except_for_its_graph(make_segmente
     add_graph(tmp_path / "model", warn=warnings.append)
     (expected,) = warnings
     assert expected.startswith(
-        "warning: the network has no CPU version, so its first prediction on a CPU will take longer: openvino is not "
-        "installed;"
+        "warning: the model folder has no graph for CPUs, so its first prediction on a CPU takes longer: openvino is "
+        "not installed;"
     )
     assert not (tmp_path / "model" / "graph").exists()
     Segmenter.from_pretrained(tmp_path / "model", runtime="torch", device="cpu").predict(noise(40, 50))

@@ -3,8 +3,9 @@
 The visible bands follow from the color interpretation of each band in the file, see `choose_bands`. `Levels` maps a
 range of the numbers in these bands to 0-255. The range depends on the type of the numbers:
 
-- 8 bits or fewer, and 9 to 14 bits if the file declares 9 to 14 bits: 0 to the greatest number of that many bits.
-- Numbers with a scale (and offset), such as reflectance as 0.0001: 0 to 1 after scaling.
+- Whole numbers of 8 bits or fewer, or of 9 to 14 bits if the file declares so: 0 to the greatest number of that many
+  bits, such as 4095 for 12 bits.
+- Numbers for which the file states a scale (and offset), such as 0.0001 for reflectance: 0 to 1 after scaling.
 - Other whole numbers of 16 or 32 bits: 0 to 10000, the usual form of reflectance; but 0 to 65535 (32767 if signed) if
   more than one pixel in 1000 is above 16383. All pixels of the file decide, never only a window of the file. As there
   are only two ranges, the files of a data set are usually read alike.
@@ -80,7 +81,7 @@ class Bands:
 
     @property
     def text(self) -> str:
-        """A description of the visible bands; "" if the file has no other bands."""
+        """A description of which bands are visible; "" if all bands are, in order."""
         if not self.others and self.alpha is None and self.colors == tuple(range(self.count)):
             return ""
         shown = _listed(self.colors)
@@ -109,8 +110,8 @@ def choose_bands(
     Args:
         count: the number of bands.
         marks: the color interpretation of each band, in lower case: red, green, blue, alpha, gray, undefined, ...
-        base: the color model by the file's header, unless bands are marked red, green and blue: gray, white-is-zero,
-            palette or cmyk.
+        base: the color model in the file's header: gray, white-is-zero, palette or cmyk. It is ignored if bands are
+            marked red, green and blue.
         alpha: the band of transparency, if known from elsewhere.
 
     Returns:

@@ -210,7 +210,11 @@ class _Tiff:
         return struct.unpack(f"{self._order}{kinds}", content)
 
     def _read(self, place: int, size: int) -> bytes:
-        """Read bytes at an offset; a damaged file may state more bytes than it has, or than fit in memory."""
+        """Read bytes at an offset.
+
+        Raises:
+            EOFError: the bytes extend beyond the end of the file, as a damaged file may state.
+        """
         if place + size > self._end:
             raise EOFError("it ends within a page")
         self._file.seek(place)

@@ -32,7 +32,8 @@ class Pixels:
         rgb: (H, W, 3) uint8, 0-255, contiguous.
         empty: (H, W), True at pixels that are fully transparent, nodata or masked; None if no pixel is empty.
         pages: the number of images in the file, of which this is the first image.
-        bands: a description of the visible bands; "" if the file has no other bands.
+        bands: a description of which bands of a TIFF or JPEG 2000 file are visible; "" if all are, in order, or for
+            other images.
         levels: a description of how numbers were mapped to 0-255; "" for 8-bit numbers.
         has_place: whether the file is georeferenced.
     """
@@ -181,10 +182,10 @@ def array_to_pixels(array: npt.NDArray[np.generic]) -> Pixels:
 
 
 def refuse_wide(image: Image.Image) -> None:
-    """Refuse a Pillow image of floats, or one of 32-bit integers whose range is unclear.
+    """Refuse a Pillow image of floats, or of 32-bit integers that are unlikely to be 16-bit levels.
 
-    The range is unclear if the image was not read from a file, and its integers are negative, over 65535 or all at most
-    255; images that are 0 everywhere are read.
+    Integers are refused only if the image was not read from a file. Then they must be from 0 to 65535, and some must be
+    over 255, unless all are 0.
     """
     if image.mode == "F" or (image.mode == "I" and image.format is None):
         array = np.array(image)
@@ -224,7 +225,11 @@ def _unfit_numbers(values: npt.NDArray[Any], kind: str, what: str) -> ImageError
 
 
 def _scaling(name: str, low: float, high: float, *, whole: bool) -> tuple[str, str, int]:
-    """Return the likely full range of numbers from `low` to `high`, an expression that converts them, and its bits."""
+    """Guess the full range of numbers from `low` to `high`, and how to convert them to 8 or 16 bits.
+
+    Returns:
+        The range as text, an expression that converts the variable `name`, and the number of bits of its result.
+    """
     if low >= 0 and high <= 1 and not whole:
         return "0 to 1", f"({name} * 255).round()", 8
     if low >= 0 and high <= 255:

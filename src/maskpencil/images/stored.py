@@ -29,7 +29,7 @@ class Stored:
         palette: (n, 3) uint8, the color of each number; None if the file has no palette.
         clear: the palette indices of fully transparent colors.
         shown_inverted: whether viewers show large numbers dark, as in a TIFF in which 0 is white.
-        bands: the number of bands besides alpha; 1 if the file marks them as colors.
+        bands: the number of bands besides alpha; 1, whatever their number, if some are marked as colors (RGB, CMYK).
     """
 
     values: npt.NDArray[Any]
@@ -79,9 +79,9 @@ def _of_pillow(image: Image.Image) -> Stored:
 
 
 def _scale(image: Image.Image, source: str | os.PathLike[str] | bytes) -> tuple[int, int] | None:
-    """Return how Pillow scales the numbers of a file: (a number in the file, the number that Pillow makes of it).
+    """Return a factor by which Pillow scales the numbers of a file; None if Pillow does not scale them.
 
-    Return None if Pillow does not scale them.
+    The factor is a pair: a number in the file, and the number to which Pillow scales it, such as (15, 255).
 
     Raises:
         ImageError: Pillow would drop bits of the numbers.

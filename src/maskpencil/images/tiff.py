@@ -304,7 +304,7 @@ class TiffPage:
         return nodata if self.dtype.kind == "f" else float(np.clip(nodata, 0, 2**self.bits - 1))
 
     def _unpacked(self, rows: npt.NDArray[np.uint8], values: int, count: int) -> Samples:
-        """Unpack rows of bytes into samples (rows, values), with `count` bands interleaved."""
+        """Unpack rows of bytes into samples (rows, values): in each row, the numbers of `count` interleaved bands."""
         size, predictor = self.dtype.itemsize, self._number(_PREDICTOR, 1)
         if predictor == 3:
             summed = np.cumsum(rows.reshape(len(rows), -1, count), axis=1, dtype=np.uint8)

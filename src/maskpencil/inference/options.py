@@ -200,8 +200,8 @@ class PredictOptions:
             self.regions not in (None, "geojson") or self.annotations or not supports(predictor, "bands")
         ):
             raise ConfigError(
-                "geotiff writes only masks, confidence, entropy and overlays of all classes, and regions as geojson; "
-                "leave out other results, or geotiff"
+                "geotiff cannot be combined with --class, --abstain, --augment (or another predictor without the "
+                "method bands), annotations, or regions in a format other than geojson; leave these out, or geotiff"
             )
         videos = [source for source in sources if source.kind != "image"]
         if videos:

@@ -25,10 +25,10 @@ class Progress:
         source: the current source.
         number: the number of the source, from 1.
         sources: the number of sources.
-        frame: the number of completed frames of a video, 1 for an image, 0 after a failure, or with `is_part` the
-            number of completed rows of a raster.
-        frames: the number of frames of the video, which may be an estimate, or None if unknown; 1 for an image; the
-            number of rows of a raster.
+        frame: the number of completed frames of a video, or, with `is_part`, of completed rows of a raster; 1 for an
+            image or a complete raster; 0 if the source failed.
+        frames: the number of all frames of a video, which may be an estimate, or None if unknown; with `is_part`, the
+            number of all rows of a raster; 1 for an image or a complete raster.
         failure: the reason why the source failed, if it did.
         is_part: whether only some rows of a raster are done.
     """

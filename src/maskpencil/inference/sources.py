@@ -117,9 +117,9 @@ def find_sources(
     is given twice is used once. In the folder of a data set only the images are used; the masks, in a folder masks/
     beside images/, are left out with a message to `tell`. Named pipes, devices and sockets are left out likewise.
 
-    Results of earlier runs in a folder or pattern are also left out: files that a `results.MARKER` records, run folders
-    of training, and `runs/COMMAND`. If a folder of nothing but results is given, the results are segmented, unless the
-    folder is `out`.
+    Results of earlier runs in a folder or pattern are also left out: files that a `results.MARKER` records, and all
+    files in run folders of training and in the default folders of commands, such as runs/predict. If a given folder
+    contains only results that its own `results.MARKER` records, they are segmented, unless the folder is `out`.
 
     Images in memory are Pillow images and arrays, uint8 of shape (H, W, 3) or others that `Segmenter.predict` accepts;
     their results are named `image`, `image-2` and so on, in order. An array (N, H, W, 3) is N images.
@@ -154,7 +154,11 @@ def find_sources(
 
 
 def results_name(source: Source) -> str:
-    """Return a name for a folder of results: the name of a source, or its folder or pattern without wildcards."""
+    """Return a name for the folder of a source's results, from the path, pattern or address that the user gave.
+
+    It is the last part of a path or pattern without suffix and wildcards, or, if nothing is left, the folder before it.
+    For a live source or an image in memory it is the stem.
+    """
     if source.is_live or source.image is not None:
         return source.stem
     path = Path(source.argument or source.address).expanduser()
@@ -361,8 +365,8 @@ MAX_LISTED_FOLDERS = 3
 def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell: Callable[[str], None]) -> list[Path]:
     """Leave out the files below a folder that earlier runs have written, with one message to `tell`.
 
-    If all files are results and `root` is not `out`, the results that `root` itself records are returned: the user
-    named a folder of results in order to segment the results.
+    If all files are results that the `results.MARKER` of `root` itself records, and `root` is not `out`, they are
+    returned instead: the user named a folder of results in order to segment them.
     """
     tree = _Tree(root)
     kept: list[Path] = []
@@ -391,7 +395,11 @@ def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell
 
 @dataclass(frozen=True)
 class _Folder:
-    """A folder: the run folder of training that contains it, or None, and the records of results in and above it."""
+    """What is known about `_Tree.root` or a folder below it.
+
+    `run` is the run folder, see `_is_run`, that contains it or is the folder itself; None if there is no such folder
+    below the root. `results` are the records of results in this folder and in the folders above it, up to the root.
+    """
 
     run: Path | None
     results: tuple[Results, ...]

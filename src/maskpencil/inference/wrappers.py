@@ -47,8 +47,8 @@ class TestTimeAugmentation(_Wrapper):
     Args:
         segmenter: the segmenter that computes the probabilities of the views.
         flip: whether to use each view also mirrored left to right.
-        scales: factors of the image size, each above 0, one view for each. The probabilities of a scaled view are
-            scaled back to the size of the image.
+        scales: the scales of the views, as factors above 0 of the height and width of the image. The probabilities of
+            each view are scaled back to the size of the image.
 
     Raises:
         ConfigError: a scale is not above 0.
@@ -142,7 +142,7 @@ class SingleClass(_Wrapper):
 
     @property
     def legend(self) -> Sequence[int]:
-        """The index of the selected class."""
+        """The indices of the classes to name in legends: only that of the selected class."""
         return (_CLASS,)
 
     def predict_batch(

@@ -34,9 +34,9 @@ all classes; or logits."""
 
 @dataclass(frozen=True)
 class Wanted:
-    """The maps to compute in addition to the label map.
+    """Which maps to compute in addition to the label map.
 
-    They are the confidence, the entropy and, unless `class_index` is None, the probability of this class.
+    `confidence` and `entropy` request these maps; `class_index`, unless None, requests the probability of that class.
     """
 
     confidence: bool = False

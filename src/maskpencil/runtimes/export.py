@@ -30,7 +30,7 @@ def add_graph(folder: Path, *, warn: Callable[[str], None]) -> None:
         with folder_written_whole(folder / GRAPH) as place:
             write_graph(folder, place, "openvino")
     except (ConfigError, ModelError, OutputError) as error:  # the model itself is whole
-        warn(f"warning: the network has no CPU version, so its first prediction on a CPU will take longer: {error}")
+        warn(f"warning: the model folder has no graph for CPUs, so its first prediction on a CPU takes longer: {error}")
 
 
 def write_graph(folder: Path, place: Path, form: Form) -> None:

@@ -196,7 +196,10 @@ def quantized_network(folder: Path) -> PreparedNetwork | None:
 
 
 def of_weights(weights: str) -> list[object]:
-    """Return the entry `of` in the facts of an int8 graph: "int8" and the `fingerprint` of the model folder."""
+    """Return what the `network.json` of an int8 graph states as `of`, its network: "int8" and `weights`.
+
+    `weights` is the `fingerprint` of the model folder.
+    """
     return [INT8, weights]
 
 

@@ -272,7 +272,7 @@ def read_arrays(folder: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def graph_name(folder: Path) -> list[object]:
-    """Return the entry `of` in the facts of a graph, which identifies its network: a version and a fingerprint."""
+    """Return what the `network.json` of a graph states as `of`, its network: a version and a `graph_fingerprint`."""
     return [_VERSION, graph_fingerprint(folder)]
 
 
@@ -334,7 +334,7 @@ def _checked_facts(value: object, what: str) -> dict[str, Any]:
 
 
 def checked_xml(content: bytes, data: int) -> bytes:
-    """Check the XML of a graph, with constants in a file of `data` bytes, and return it serialized again.
+    """Check the XML of a graph whose file of constants has `data` bytes; return it serialized anew.
 
     Raises:
         ValueError: the XML is not accepted.
@@ -406,11 +406,14 @@ def _check_layer(layer: ET.Element, data: int) -> None:
         offset, size = (_count(entries.get(name, "")) for name in ("offset", "size"))
         shape = [_count(side) for side in entries.get("shape", "").split(",") if side.strip()]
         if entries.get("element_type") not in _NUMBERS or offset + size > data or math.prod(shape) > 8 * max(1, size):
-            raise ValueError(f"its constant {shown(layer.get('name', ''))} is not inside the file of constants")
+            raise ValueError(
+                f"its constant {shown(layer.get('name', ''))} is of an unsupported type, or not within the file of "
+                "constants"
+            )
 
 
 def _count(digits: str) -> int:
     digits = digits.strip()
     if not digits.isascii() or not digits.isdigit() or len(digits) > 18:
-        raise ValueError(f"{shown(digits)} is not an offset, a size or a side of a constant")
+        raise ValueError(f"{shown(digits)} is not a valid offset, size or dimension of a constant")
     return int(digits)

@@ -62,10 +62,10 @@ class OnnxRuntime(ConvertedRuntime):
 
 
 def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> bytes:
-    """Build the graph from coarse scores to a block of pixels.
+    """Build the graph from coarse scores to the outputs `kind`, see `Finish`, of a block of pixels.
 
-    With `mixed`, the interpolation matrices of the block's rows and columns are two more inputs, and the scores are
-    multiplied by them. Without it the caller cuts the block from the output.
+    With `mixed`, the graph has two more inputs, the interpolation matrices of the block's rows and columns, by which it
+    multiplies the scores, after a learned upsampling. Otherwise it only upsamples, and the caller cuts out the block.
     """
     with needed_for("--runtime onnx"):
         from onnx import TensorProto, helper, numpy_helper

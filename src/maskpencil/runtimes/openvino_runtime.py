@@ -134,10 +134,10 @@ class _Compiled:
 
 
 def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> openvino.Model:
-    """Build the graph from coarse scores to a block of pixels.
+    """Build the graph from coarse scores to the outputs `kind`, see `Finish`, of a block of pixels.
 
-    With `mixed`, the interpolation matrices of the block's rows and columns are two more inputs, and the scores are
-    multiplied by them. Without it the caller cuts the block from the output.
+    With `mixed`, the graph has two more inputs, the interpolation matrices of the block's rows and columns, by which it
+    multiplies the scores, after a learned upsampling. Otherwise it only upsamples, and the caller cuts out the block.
     """
     scores = op.parameter([-1, upsampling.classes, -1, -1], np.float32, name="scores")
     inputs, logits = [scores], scores
@@ -211,7 +211,11 @@ def _initialize_bindings() -> None:
 
 @contextmanager
 def _few_primitives_kept() -> Iterator[None]:
-    """Limit the primitive cache of oneDNN, which reads the environment variable only at its first use."""
+    """Limit the primitive cache of oneDNN, if it is used for the first time inside the `with` block.
+
+    oneDNN reads the limit at its first use from an environment variable, which is removed after the block if it was not
+    set before.
+    """
     name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
     with _first_use:
         is_given = name in os.environ

@@ -125,9 +125,9 @@ def _window(start: int, tile: int, halo: int, length: int) -> Part:
 
 
 def _end(start: int, tile: int, window: Part, length: int, scores: int, stride: int) -> int:
-    """Return where to cut a window's scores behind its tile: the index after the last score to keep.
+    """Return the end of a tile in the scores of its window: the index after the last score to keep.
 
-    At the end of the image the scores of the network's padding are kept too.
+    For the last tile it is the end of all `scores` of the image, of which the last may belong to the network's padding.
     """
     if start + tile >= length:
         return scores - window.start // stride

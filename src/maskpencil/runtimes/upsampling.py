@@ -74,8 +74,8 @@ class Upsampling:
         """Return how the rows of a block, or its columns, are computed.
 
         `pixels` is the range of the rows or columns: the first index and the index after the last. The other sizes are
-        those of `blocks`, along one axis. With `cut`, the output of a learned upsampling is cut to the block instead of
-        scaled.
+        those of `blocks`, along one axis. With `cut`, the block is cut from the output of a learned upsampling without
+        interpolation, which requires that `working` equals `shown`.
         """
         places, weights = _scaled(np.arange(*pixels), working, shown)  # (n, 2) pixels of the network's image
         if self.stride is None:
@@ -105,8 +105,8 @@ class Upsampling:
 class Side:
     """How to compute a block along one axis: multiply the scores in `span` by `matrix` (pixels, scores).
 
-    With a learned upsampling, the scores in `span` are upsampled first, and the matrix is applied to the result. If the
-    matrix is None, the result is not multiplied but cut, from the index `offset` on.
+    With a learned upsampling, the scores in `span` are upsampled first, and the result is multiplied by the matrix; or,
+    if `matrix` is None, the block is cut from the result, where it begins at the index `offset`.
     """
 
     span: slice
@@ -143,10 +143,10 @@ def _scaled(pixels: npt.NDArray[np.int64], source: int, target: int) -> tuple[np
 
 
 def _side(places: npt.NDArray[np.int64], weights: npt.NDArray[np.floating], *, length: int | None = None) -> Side:
-    """Return a `Side` whose matrix interpolates: row i has the `weights` (n, m) at the columns `places` (n, m).
+    """Return a `Side` whose matrix interpolates: pixel i is the sum of the values at `places[i]` times `weights[i]`.
 
-    Its columns are the positions from the smallest to the largest of `places`, or, with `length`, positions 0 to
-    `length` - 1.
+    `places` and `weights` are (n, m). The columns of the matrix are the positions from the smallest to the largest of
+    `places`, or, with `length`, the positions 0 to `length` - 1.
     """
     first = 0 if length else int(places.min())
     end = length or int(places.max()) + 1

@@ -177,8 +177,8 @@ def rectangles(
 ) -> Floats:
     """Return the corners (N, 4, 3) of upright rectangles parallel to the street, in meters.
 
-    They lie `right` of the center line, from `low` to `high` above the ground and from `near` to `far` along the
-    street. The arguments are broadcast to N values.
+    Each lies at the distance `right` to the right of the center line, and extends from `low` to `high` above the ground
+    and from `near` to `far` along the street. The arguments are broadcast to N values.
     """
     right, low, high, near, far = np.broadcast_arrays(*(np.atleast_1d(a) for a in (right, low, high, near, far)))
     corners = [(right, low, near), (right, high, near), (right, high, far), (right, low, far)]
@@ -190,8 +190,8 @@ def crosswise(
 ) -> Floats:
     """Return the corners (N, 4, 3) of upright rectangles across the street, which face the camera, in meters.
 
-    They lie from `left` to `right` and from `low` to `high` above the ground, at `along` the street. The arguments are
-    broadcast to N values.
+    Each extends from `left` to `right`, both measured to the right of the center line, and from `low` to `high` above
+    the ground, at the position `along` along the street. The arguments are broadcast to N values.
     """
     left, right, low, high, along = np.broadcast_arrays(*(np.atleast_1d(a) for a in (left, right, low, high, along)))
     corners = [(left, low, along), (left, high, along), (right, high, along), (right, low, along)]

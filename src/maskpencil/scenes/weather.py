@@ -15,7 +15,7 @@ class Weather:
     """The light and weather of one street; colors are in 0..1.
 
     The colors of a facet are multiplied by one of the rows of `light` (8, 3), the row that `Facets.lights` names. The
-    shadow of an object one meter high ends `sun` meters to the right and along the street.
+    shadow of an object one meter high ends `sun[0]` meters to the right and `sun[1]` meters farther along the street.
     """
 
     zenith: Floats
@@ -36,7 +36,7 @@ class Weather:
 
 @dataclass(frozen=True)
 class _Kind:
-    """One kind of weather; values in ranges are drawn at random."""
+    """One kind of weather; of each `Range`, a value is drawn at random for each street."""
 
     share: float
     zenith: Color

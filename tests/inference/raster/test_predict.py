@@ -135,7 +135,7 @@ def test_a_raster_that_is_cut_short_leaves_no_half_mask(make_raster, tmp_path):
 def test_results_that_rasters_do_not_have_are_refused(make_raster, segmenter, tmp_path):
     path = make_raster("field.tif", pixels(3, 8, 8))
     for network, settings in ((Bands(), {"regions": "json"}), (Bands(), {"annotations": "coco"}), (segmenter, {})):
-        with pytest.raises(ConfigError, match=r"geotiff writes only masks, .* and regions as geojson; leave out"):
+        with pytest.raises(ConfigError, match=r"geotiff cannot be combined with .* other than geojson; leave these"):
             predict(
                 network, find_sources([path]), out=tmp_path / "out", options=PredictOptions(**settings, geotiff=True)
             )

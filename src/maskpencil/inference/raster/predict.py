@@ -42,9 +42,9 @@ Remark = Callable[[Sequence[str], str], None]
 
 
 class RowsDone:
-    """The segmented bands of rows of a raster, from the top down, each stored in its own file.
+    """The rows of a raster that are segmented so far, stored in files so that an interrupted run can resume.
 
-    They allow an interrupted run to resume. Only one object at a time may write to the folder.
+    Each call of `add` writes a file, from the top down. Only one object at a time may write to the folder.
 
     Args:
         folder: the folder of the files.
@@ -60,7 +60,9 @@ class RowsDone:
         described = "" if facts is None else json.dumps(facts, sort_keys=True)
         known = folder / FACTS
         if not known.is_file() and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
-            raise OutputError(f"{folder}: holds no rows of an earlier run; move it away, or give another --out")
+            raise OutputError(
+                f"{folder}: holds files other than the rows of an earlier run; move it away, or give another --out"
+            )
         if not described or not known.is_file() or known.read_text(encoding="utf-8") != described:
             self.remove()
             with written_whole(known) as temporary:

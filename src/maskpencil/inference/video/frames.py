@@ -133,7 +133,7 @@ def turned(pixels: RGBImage, orientation: Orientation) -> RGBImage:
 
 
 def rotation(orientation: Orientation) -> int:
-    """Return the rotation in degrees clockwise: the direction in which the stored x axis is shown."""
+    """Return by how many degrees clockwise the stored x axis is rotated when shown: 0, 90, 180 or 270."""
     a, b, _, _ = orientation
     return {(1, 0): 0, (0, 1): 90, (-1, 0): 180, (0, -1): 270}[a, b]
 

@@ -271,8 +271,8 @@ class MaskFrames:
 class RawFrames:
     """A writer of frames as raw rgb24, row by row from the top, to a file descriptor, by default standard output.
 
-    It bypasses the buffer of `sys.stdout`: if the reader closes the pipe, the program must not fail at its end when it
-    flushes the buffer.
+    It writes past the buffer of `sys.stdout`, which Python flushes at exit: that would fail if the reader has closed
+    the pipe.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
