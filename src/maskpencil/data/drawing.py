@@ -191,10 +191,21 @@ class ClassPages:
             values = read_mask_pixels(content, name=f"{self.path} (page {number})").values
             found = [] if values.ndim != 2 else [value for value in np.unique(values).tolist() if value]
             stamped = found[0] if found and found[0] not in (1, 255) else number
-            if values.ndim != 2 or len(found) > 1 or not 0 < stamped < MAX_CLASSES or stamped in used:
+            wrong = (
+                "is colored"
+                if values.ndim != 2
+                else "holds more than one number besides 0"
+                if len(found) > 1
+                else f"holds the number {stamped}, which is no class"
+                if not 0 < stamped < MAX_CLASSES
+                else f"holds class {stamped}, as an earlier page does"
+                if stamped in used
+                else ""
+            )
+            if wrong:
                 raise ImageError(
                     f"{self.path}: has several pages, but its image has one page; expected one page per class, but "
-                    f"page {number} holds more than one number besides 0; save one label map for each image"
+                    f"page {number} {wrong}; save one label map for each image"
                 )
             if label_map is None:
                 label_map = np.zeros(values.shape, np.uint8)

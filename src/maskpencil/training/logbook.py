@@ -144,15 +144,15 @@ class Logbook:
 
 
 def _open_board(folder: Path, step: int) -> "SummaryWriter | None":
-    """Open TensorBoard's writer for a run at `step`; if it is not 0, TensorBoard hides older events from it on.
+    """Open TensorBoard's writer for a run after `step` steps, or return None if the disk is full.
 
-    Return None if the disk is full.
+    If the run was stopped after its last checkpoint, events of later steps are hidden.
     """
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 
     with suppress(OSError):
         if disk_usage(folder).free >= BOARD_ROOM:
-            return SummaryWriter(str(folder), purge_step=step or None)
+            return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
     return None
 
 

@@ -185,12 +185,25 @@ def test_the_numbers_that_are_stamped_on_pages_are_the_classes(tmp_path: Path) -
         np.testing.assert_array_equal(label_map, np.array([0, 17, 5])[truth(number)])
 
 
-@pytest.mark.parametrize("kind", ["overlap", "numbers"])
-def test_other_pages_of_one_image_are_refused(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        ("overlap", "page 2 overlaps others"),
+        ("numbers", "page 1 holds more than one number besides 0"),
+        ("repeated", "page 2 holds class 7, as an earlier page does"),
+        ("color", "page 1 is colored"),
+    ],
+)
+def test_other_pages_of_one_image_are_refused(tmp_path: Path, kind: str, what: str) -> None:
     class_pages(tmp_path / "data")
-    one = (truth(1) == 1) * np.uint8(255)
-    save(tmp_path / "data/masks/a1.tif", [one, one] if kind == "overlap" else [truth(1), np.zeros(SIZE, np.uint8)])
-    what = "page 2 overlaps others" if kind == "overlap" else "page 1 holds more than one number besides 0"
+    one, two = truth(1) == 1, truth(1) == 2
+    pages = {
+        "overlap": [one * np.uint8(255)] * 2,
+        "numbers": [truth(1), np.zeros(SIZE, np.uint8)],
+        "repeated": [one * np.uint8(7), two * np.uint8(7)],
+        "color": [np.stack([one * np.uint8(200), two * np.uint8(90), one * np.uint8(3)], axis=-1)] * 2,
+    }
+    save(tmp_path / "data/masks/a1.tif", pages[kind])
     with pytest.raises(ImageError, match=rf"a1\.tif: has several pages, .* expected one page per class, but {what}"):
         open_folder(tmp_path / "data")
 
