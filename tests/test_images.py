@@ -417,9 +417,9 @@ def test_the_remedy_for_pillow_images_of_other_numbers_works_as_it_is_typed(arra
         (np.full((4, 6), np.nan), "float64 with NaN or infinity; correct the image before passing it"),
         (np.full((4, 6), np.inf, dtype=np.float32), "float32 with NaN or infinity"),
         (np.zeros((0, 6, 3)), "float64 without any pixel"),
-        (np.zeros((4, 6), dtype=complex), "complex128, which cannot be a brightness"),
-        (np.full((4, 6), "a"), "which cannot be a brightness"),
-        (np.full((4, 6), None), "object, which cannot be a brightness"),
+        (np.zeros((4, 6), dtype=complex), "complex128, which are not brightness values"),
+        (np.full((4, 6), "a"), "which are not brightness values"),
+        (np.full((4, 6), None), "object, which are not brightness values"),
         (np.zeros((3, 40, 60), dtype=np.uint8), r"got \(3, 40, 60\); for \(C, H, W\) give array.transpose\(1, 2, 0\)"),
     ],
 )

@@ -234,7 +234,9 @@ def _described(folder: Path) -> Iterator[None]:
         raise ModelError(f"{folder / CONFIG}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise ModelError(f"{folder / CONFIG}: does not describe a model ({reason}); write the folder again") from error
+        raise ModelError(
+            f"{folder / CONFIG}: does not describe a model ({reason}); save or import the model again"
+        ) from error
 
 
 def _checked_architecture(value: object) -> dict[str, Any]:

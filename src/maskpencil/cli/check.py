@@ -30,7 +30,8 @@ def command(
     out: Annotated[
         Path | None,
         option(
-            "The folder for an image of examples with their masks over them; by default new in runs/check.",
+            "The folder for one image that shows examples with their masks drawn over them; by default a new folder in "
+            "runs/check.",
             OUTPUT,
             "FOLDER",
         ),

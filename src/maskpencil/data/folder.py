@@ -351,8 +351,8 @@ def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
     unknown = [name for name in names if name.lower() not in numbers]
     if unknown:
         raise DataError(
-            f"{given.path}: does not name {', '.join(unknown[:6])}, which have mask files; it names "
-            f"{_few(given.classes.names)}; add these names, or move the mask files away"
+            f"{given.path}: names only {_few(given.classes.names)}, but {', '.join(unknown[:6])} also have mask files; "
+            f"add {', '.join(unknown[:6])}, or move their mask files away"
         )
     codes = {index: numbers.get(name.lower(), IGNORE_INDEX) for index, name in enumerate(own.names)}
     return MaskEncoding("index", given.classes, codes)

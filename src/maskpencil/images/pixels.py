@@ -203,7 +203,7 @@ def _unfit_numbers(values: npt.NDArray[Any], kind: str, what: str) -> ImageError
     """
     must = f"{'a Pillow image' if what == 'image' else f'an image {what}'} must be uint8 or uint16, but got {kind}"
     if values.dtype.kind not in "biuf":
-        return ImageError(f"{must}, which cannot be a brightness; convert it first")
+        return ImageError(f"{must}, which are not brightness values; give an array of uint8")
     if not values.size or not np.isfinite(values).all():
         found = "with NaN or infinity" if values.size else "without any pixel"
         return ImageError(f"{must} {found}; correct the image before passing it")

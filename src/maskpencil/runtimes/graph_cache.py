@@ -204,9 +204,9 @@ def of_weights(weights: str) -> list[object]:
 
 
 def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
-    """Return the network of a model folder, with the graph of the folder or of the cache, or a new graph by torch.
+    """Return the network of a model folder, with the graph in the folder or in the cache, or with a newly exported one.
 
-    Without a usable cache the network is converted for this process alone.
+    The new graph is kept in the cache; if the cache cannot be used, the graph is lost when this process ends.
 
     Raises:
         ModelError: the folder is damaged, its tensors do not fit, or the runtime cannot run the network.

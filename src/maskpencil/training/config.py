@@ -114,8 +114,8 @@ class TrainConfig:
     """Keep the layers fc6 and fc7 of VGG and AlexNet as convolutions, or leave them out; other backbones have none."""
 
     learned_upsampling: Literal["all", "twofold", "none"] = RECIPE
-    """The upsampling layers that are trained: all, twofold (the 2x layers, all but the last) or none; layers that are
-    not trained interpolate bilinearly."""
+    """The upsampling layers that are trained: all, twofold (all except the last, that is, the layers that double the
+    size) or none; layers that are not trained interpolate bilinearly."""
 
     at_once_scales: bool = RECIPE
     """Scale the features of pool4 by 0.01 and of pool3 by 0.0001, as in the paper's FCN-8s that is trained in one
@@ -148,16 +148,17 @@ class TrainConfig:
     optimizer: Literal["sgd", "muon", "adamw", "adam", "lbfgs"] = RECIPE
     """The optimizer. The modern recipe uses adamw, or muon if training starts from random weights and the backbone has
     batch normalization. lbfgs trains only the head, whose loss then has a single minimum: it needs a frozen backbone
-    (see `freeze`) and `loss` cross-entropy, and it turns off dropout, learned upsampling and repeated augmentation.
+    (see `freeze`) and `loss` cross-entropy, and it turns off dropout and learned upsampling and augments
+    every image only once.
     With lbfgs, an epoch is one round of L-BFGS steps on all training images."""
 
     momentum: float = RECIPE
     """The momentum of sgd and muon, 0 to 0.99; other optimizers ignore it."""
 
     learning_rate: float | str = RECIPE
-    """The highest learning rate of the schedule. NUMBER, such as 1e-3: the loss is averaged over the pixels of a batch.
-    sum:NUMBER, such as sum:1e-10: the loss is summed over the pixels, as in the released networks. find: a test of a
-    hundred steps at rising rates, before training, finds the rate at which the loss falls fastest."""
+    """The highest learning rate of the schedule: a NUMBER, such as 1e-3, for a loss that is averaged over the pixels of
+    a batch; sum:NUMBER, such as sum:1e-10, for a loss that is summed over the pixels, as in the released networks; or
+    find, for the rate at which the loss falls fastest in a test of a hundred steps at rising rates, before training."""
 
     backbone_rate: float = RECIPE
     """The learning rate of the backbone as a multiple of `learning_rate`, above 0; to keep the backbone unchanged, set

@@ -231,8 +231,8 @@ class Entry:
         Args:
             key: the field.
             what: the kind of object, such as "image"; messages name the first object of the list "image 1".
-            id_key: the field with the id of an object; messages then name an object with the id 42 "image 42", and the
-                first object of the list, if it has no id, "image number 1".
+            id_key: the field with the id of an object; messages then say "image 42" for an image with the id 42, and
+                "image number 1" for a first image without an id.
 
         Raises:
             DataError: the field is missing or is not a list of objects.

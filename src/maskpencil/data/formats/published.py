@@ -116,11 +116,11 @@ def recognize_roboflow(root: Path) -> Recognized | None:
 
 
 def _without_table(root: Path, folders: Mapping[str, Path]) -> list[str]:
-    """Return the names of the folders of splits, such as valid, that hold masks but are not in `folders`.
+    """Return the names of the split folders (such as `valid`) that hold masks but have no `_classes.csv`.
 
     Args:
         root: the folder of the data set.
-        folders: the folders with `_classes.csv` by their splits.
+        folders: {split: folder} for the folders with a `_classes.csv`.
     """
     others = {alias for split, aliases in SPLIT_ALIASES.items() if split not in folders for alias in aliases}
     return sorted(alias for alias in others if any((root / alias).glob(f"*{ROBOFLOW_ENDING}.*")))

@@ -404,10 +404,10 @@ class _Bridges:
             self._on.setdefault(side, []).append((int(starts[hole - 1, 1]), hole))
 
     def walk(self, number: int) -> Iterator[Point | int]:
-        """Yield the points (x, y) of a ring in order; where the line to a hole begins, yield the number of the hole.
+        """Yield the points (x, y) of a ring in order, and the numbers of the holes that lines connect to it.
 
-        The beginning of the line is yielded before and after the number. For a hole, the first point is yielded again
-        at the end.
+        A YOLO polygon has no holes, so a line leads from a point of a ring to each hole and back. At such a point the
+        point, the number of the hole and the point again are yielded. A hole ends with its first point.
 
         Args:
             number: the number of the ring: 0 is the outline, the holes follow from 1.

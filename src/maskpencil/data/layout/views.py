@@ -116,7 +116,7 @@ def _by_key(images: Collection[str], masks: Mapping[str, Path]) -> dict[str, dic
 def _nearest(images: Sequence[str], folder: str) -> str | None:
     """Choose the image of a mask in `folder` from images with the same file name; return None if it is unclear.
 
-    It is the only image, or the only image whose folder `folder` ends with.
+    It is the only image or, of several images, the only one whose own folder is the end of the path `folder`.
     """
     if len(images) == 1:
         return images[0]

@@ -222,7 +222,7 @@ _STREAM_DEMUXERS = {
 
 
 def protocols(address: str) -> str:
-    """Return FFmpeg's whitelist of protocols for an address of one of `sources.SCHEMES`; it never includes files."""
+    """Return the protocols that FFmpeg may use for an address of one of `sources.SCHEMES`; `file` is never one."""
     return _PROTOCOLS[scheme(address) or ""]
 
 

@@ -187,7 +187,7 @@ def refuse_used_folder(folder: str | os.PathLike[str]) -> None:
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise OutputError(
-            f"{folder}: is not empty; expected an empty folder for the frames; give another --out or remove it"
+            f"{folder}: is not empty; expected an empty folder for the frames; give another --out, or empty it"
         )
 
 

@@ -65,7 +65,7 @@ def read_keras_vgg(path: Path) -> dict[str, Tensor]:
 
 
 def _arrays(file: Any, size: int) -> dict[str, Array]:
-    """Read the floating-point arrays of an HDF5 file of `size` bytes by their paths, without following links.
+    """Return {path: array} for the floating-point arrays of an HDF5 file of `size` bytes; links are not followed.
 
     Version 3 of Keras numbers the layers and stores their names as attributes; these names are added to the paths.
 
