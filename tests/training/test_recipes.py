@@ -34,12 +34,15 @@ def test_the_authors_rates_fall_with_every_skip_and_belong_to_their_loss():
     assert resolve(TrainConfig(recipe="heavy"), SIZES).epochs == math.ceil(100_000 / 367)
 
 
-def test_a_backbone_with_batch_normalization_starts_with_muon_and_others_with_adamw():
-    def optimizer(backbone, weights):
-        return resolve(TrainConfig(backbone=backbone, weights=weights), SIZES).optimizer
+def test_backbones_with_batch_normalization_are_trained_by_muon_and_others_by_adamw():
+    def chosen(**settings):
+        config = resolve(TrainConfig(**settings), SIZES)
+        return config.optimizer, config.learning_rate, config.backbone_rate
 
-    assert optimizer("resnet18", "none") == "muon"
-    assert optimizer("resnet18", "imagenet") == optimizer("vgg16", "none") == "adamw"
+    assert chosen(backbone="resnet18", weights="none") == ("muon", 2e-3, 1.0)
+    assert chosen(backbone="resnet18") == chosen() == ("muon", 3e-3, 0.5)
+    assert chosen(backbone="resnet18", freeze="backbone") == chosen(backbone="vgg16") == ("adamw", 2e-3, 0.1)
+    assert chosen(backbone="vgg16", weights="none") == ("adamw", 2e-3, 1.0)
 
 
 def test_every_recipe_is_described():
@@ -80,11 +83,6 @@ def test_validation_costs_about_a_tenth_of_the_training():
     assert resolve(TrainConfig(epochs=50), many).validate_every == 10
     assert resolve(TrainConfig(epochs=4), many).validate_every == 4
     assert resolve(TrainConfig(epochs=50), {"train": [(64, 64)] * 100, "val": [(64, 64)] * 5}).validate_every == 1
-
-
-def test_a_pretrained_backbone_learns_slower_than_a_new_one():
-    assert resolve(TrainConfig(weights="none"), SIZES).backbone_rate == 1.0
-    assert resolve(TrainConfig(weights="imagenet"), SIZES).backbone_rate == 0.1
 
 
 def test_a_plan_holds_numbers_where_settings_are_texts():

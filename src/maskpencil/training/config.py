@@ -146,11 +146,10 @@ class TrainConfig:
     doubled automatically if a GPU runs out of memory."""
 
     optimizer: Literal["sgd", "muon", "adamw", "adam", "lbfgs"] = RECIPE
-    """The optimizer. The modern recipe uses adamw, or muon if training starts from random weights and the backbone has
-    batch normalization. lbfgs trains only the head, whose loss then has a single minimum: it needs a frozen backbone
-    (see `freeze`) and `loss` cross-entropy, and it turns off dropout and learned upsampling and augments
-    every image only once.
-    With lbfgs, an epoch is one round of L-BFGS steps on all training images."""
+    """The optimizer. The modern recipe uses muon if the backbone has batch normalization and is trained, else adamw.
+    lbfgs trains only the head, whose loss then has a single minimum: it needs a frozen backbone (see `freeze`) and
+    `loss` cross-entropy, turns off dropout and learned upsampling, and augments every image only once. With lbfgs, an
+    epoch is one round of L-BFGS steps on all training images."""
 
     momentum: float = RECIPE
     """The momentum of sgd and muon, 0 to 0.99; other optimizers ignore it."""

@@ -44,7 +44,7 @@ _PAPER: Mapping[str, Any] = {
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     # one cycle: Smith and Topin 2018; AdamW: Loshchilov and Hutter 2019
     "modern": {
-        "backbone": "resnet18",
+        "backbone": "tf_efficientnet_lite0",
         "stride": "auto",
         "fully_connected": True,
         "learned_upsampling": "twofold",

@@ -95,18 +95,17 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]], label_maps
 
 def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConfig:
     from_scratch = config.weights == "none" and not config.init
-    config = replace(config, optimizer=config.optimizer or _optimizer(config.backbone, from_scratch=from_scratch))
+    config = replace(config, optimizer=config.optimizer or _optimizer(config))
     if config.optimizer == "lbfgs":
         config = _convex(config)
     image_size = _image_size(config, sizes["train"])
-    config = replace(config, learning_rate=config.learning_rate or _learning_rate(config))
+    config = replace(config, learning_rate=config.learning_rate or _learning_rate(config, from_scratch=from_scratch))
     crop_size = _crop_size(config, _median([fitted_size(size, image_size) for size in sizes["train"]]))
     config = replace(
         config,
         image_size=_text(image_size) if image_size else "native",
         crop_size=_text(crop_size) if crop_size else "none",
-        # pretrained features need smaller steps than new ones
-        backbone_rate=_first_set(config.backbone_rate, 1.0 if from_scratch else 0.1),
+        backbone_rate=_first_set(config.backbone_rate, _backbone_rate(config, from_scratch=from_scratch)),
         weight_decay=_first_set(config.weight_decay, 0.05 if config.optimizer in ("adamw", "muon") else 5e-4),
         # the norm of Muon's steps does not depend on the gradient
         clip_norm=_first_set(config.clip_norm, 0.0 if config.optimizer == "muon" else 1.0),
@@ -142,20 +141,29 @@ def filled(config: TrainConfig) -> TrainConfig:
     return replace(config, **unset)
 
 
-def _optimizer(backbone: str, *, from_scratch: bool) -> Literal["muon", "adamw"]:
-    """Choose Muon for training from scratch with batch normalization, where it is about twice as fast; else AdamW."""
+def _optimizer(config: TrainConfig) -> Literal["muon", "adamw"]:
+    """Choose Muon for backbones with batch normalization that are trained, else AdamW."""
     from maskpencil.models.backbones import normalizes_batches  # imports torch, which listing recipes does not need
 
-    return "muon" if from_scratch and normalizes_batches(backbone) else "adamw"
+    return "muon" if config.freeze == "none" and normalizes_batches(config.backbone) else "adamw"
 
 
-def _learning_rate(config: TrainConfig) -> float | str:
+def _backbone_rate(config: TrainConfig, *, from_scratch: bool) -> float:
+    """Choose smaller steps for pretrained features than for new ones; Muon's steps suit features of any magnitude."""
+    if from_scratch:
+        return 1.0
+    return 0.5 if config.optimizer == "muon" else 0.1
+
+
+def _learning_rate(config: TrainConfig, *, from_scratch: bool) -> float | str:
     skips = 0 if config.stride == 32 else 1 if config.stride == 16 else 2
     if config.recipe == "heavy":
         return "sum:1e-10" if config.at_once_scales else f"sum:1e-{10 + 2 * skips}"
     if config.recipe == "cvpr":
         return float(CVPR_RATES.get(config.backbone, CVPR_RATES["vgg16"]) / 100**skips)
-    return 0.1 if config.optimizer == "sgd" else 2e-3
+    if config.optimizer == "sgd":
+        return 0.1
+    return 3e-3 if config.optimizer == "muon" and not from_scratch else 2e-3
 
 
 def _epochs(config: TrainConfig, images: int) -> int:
