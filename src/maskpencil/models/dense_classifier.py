@@ -61,7 +61,7 @@ class DenseClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map normalized images (N, 3, H, W), H and W at least `WINDOW`, to scores (N, K, h, w), one cell per window.
 
-        h is (H - 224) / 32 + 1, likewise w; if H or W is not a multiple of 32, there may be one more cell.
+        h is (H - 224) / 32 + 1, rounded down or, for some networks and sizes, up; likewise w.
         """
         features = self.trunk(images)
         scores: Tensor = self.head(features[STRIDE] if isinstance(features, dict) else features)

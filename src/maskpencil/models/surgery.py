@@ -65,7 +65,10 @@ class BilinearUpsampling(nn.ConvTranspose2d):
         self.is_bilinear = True
 
     def forward(self, scores: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Upsample (N, C, H, W) to (N, C, (H - 1) * stride - 2 * padding + kernel_size, the same for W)."""
+        """Upsample (N, C, h, w) to (N, C, H, W), where H = (h - 1) * stride - 2 * padding + kernel_size; likewise W.
+
+        `output_size`, see `nn.ConvTranspose2d`, has an effect only if the upsampling is computed as a convolution.
+        """
         if not self.is_bilinear or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             return super().forward(scores, output_size)
         rows, columns = (self._matrix(length, scores.device) for length in scores.shape[-2:])
@@ -90,9 +93,9 @@ def bilinear_upsampling(
 ) -> nn.ConvTranspose2d:
     """Make a layer that upsamples by `stride`, initialized to the bilinear interpolation of each channel.
 
-    By default kernel 2 * stride and padding stride / 2 make the output exactly `stride` times as large, not shifted:
-    (N, C, H, W) -> (N, C, H * stride, W * stride). Unless `learned`, the upsampling is fixed and has no weights between
-    channels, which is several times as fast.
+    By default the kernel size is 2 * stride and the padding is stride / 2; the output is then exactly `stride` times
+    as large and not shifted: (N, C, H, W) -> (N, C, H * stride, W * stride). Unless `learned`, the upsampling is fixed
+    and has no weights between channels, which is several times as fast.
 
     Raises:
         ConfigError: channels is below 1, or stride is not an even number above 0.
@@ -112,7 +115,7 @@ def bilinear_upsampling(
 
 
 def adapt_input_channels(conv: nn.Conv2d, in_channels: int) -> nn.Conv2d:
-    """Return a copy of a network's first convolution, made for RGB, that takes `in_channels` channels.
+    """Return a copy of a network's first convolution that takes `in_channels` channels instead of RGB.
 
     With three or more channels, the first three channels keep their filters. Every new channel is initialized to the
     mean of the RGB filters, as the depth channel in Shelhamer et al., PAMI 2017; with one or two channels all channels

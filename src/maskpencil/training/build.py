@@ -52,7 +52,8 @@ def build_trainer(
         images: the images to train on, with their data set.
         accelerator: the device and the processes.
         start: whether to read the initial weights of the network; False if a checkpoint is loaded afterwards.
-        origin: where the initial weights came from, as recorded by the run, if `start` is False.
+        origin: where the initial weights came from, as the run recorded it; for a resumed run, which does not read
+            these weights again.
         notes: further lines for the log.
 
     Raises:
@@ -157,7 +158,7 @@ def _loss(plan: TrainPlan, data: DataFolder, device: torch.device) -> Loss:
     if reduction == "sum" and terms != (CROSS_ENTROPY,):
         raise ConfigError(
             f"--learning-rate {config.learning_rate} is for a summed cross-entropy, not --loss {config.loss}; give a "
-            "rate without the prefix sum:"
+            "rate without the prefix 'sum:'"
         )
     areas = np.array([math.prod(data.facts[pair.mask].size) for pair in data.pairs("train")])
     weights = class_weights(config.class_weights, data.classes, data.class_counts("train"), areas)

@@ -146,7 +146,7 @@ class Logbook:
 def _open_board(folder: Path, step: int) -> "SummaryWriter | None":
     """Open TensorBoard's writer for a run after `step` steps, or return None if the disk is full.
 
-    If the run was stopped after its last checkpoint, events of later steps are hidden.
+    If a run wrote events after its last checkpoint, TensorBoard hides them, since the resumed run repeats their steps.
     """
     from torch.utils.tensorboard import SummaryWriter  # slow to import
 

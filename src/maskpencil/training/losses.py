@@ -53,9 +53,11 @@ class Loss:
         Args:
             logits: (N, K, H, W) float32.
             target: (N, H, W) int64.
-            weight: for a micro-batch, the result of `weigh` for the whole batch; None if `target` is a whole batch. The
-                sum over all micro-batches is the cross-entropy of the batch, but of each other term only the average of
-                its values on the micro-batches, weighted by `weigh`.
+            weight: for a micro-batch, the result of `weigh` for the whole batch; None if `target` is a whole batch.
+
+        The losses of the micro-batches of a batch are meant to be added up. For cross-entropy, their sum is the
+        cross-entropy of the batch. For any other term, it is the average of the term over the micro-batches, weighted
+        by the results of `weigh` for them, which may differ from the term of the batch.
         """
         whole = self.weigh(target) if weight is None else weight
         total = self._cross_entropy(logits, target, whole) if CROSS_ENTROPY in self.terms else logits.sum() * 0.0

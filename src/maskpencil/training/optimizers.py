@@ -133,7 +133,7 @@ def orthogonalized(matrix: Tensor) -> Tensor:
 
 
 def _factor(squares: Tensor) -> Tensor:
-    """Compute the matrix (m, m) by which the polynomial multiplies a matrix (m, n) A; `squares` is A A^T."""
+    """Return the matrix F (m, m) of a Newton-Schulz step, which turns A (m, n) into F A; `squares` is A A^T."""
     first, third, fifth = _POLYNOMIAL
     factor = torch.addmm(squares, squares, squares, beta=third, alpha=fifth)
     factor.diagonal().add_(first)

@@ -231,7 +231,8 @@ def _image_size(config: TrainConfig, sizes: Sequence[Size]) -> int | Size | None
 def _crop_size(config: TrainConfig, median: Size) -> Size | None:
     """Return the size of training windows.
 
-    For `auto`, each side is two thirds of that side of the median image, in multiples of 32, 64 to 512 pixels.
+    For `auto`, height and width are two thirds of the height and width of the median image, rounded to multiples of
+    32 pixels, at least 64 and at most 512.
     """
     size = parse_crop_size(config.crop_size)
     if size == "auto":

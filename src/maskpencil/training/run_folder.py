@@ -155,7 +155,7 @@ def write_json(path: Path, entries: Mapping[str, Any]) -> None:
 
 
 def read_metrics(path: Path, *, before: int) -> list[dict[str, str]]:
-    """Read the rows of metrics.csv up to epoch `before`; later rows belong to epochs after the last checkpoint."""
+    """Read the rows of the first `before` epochs in metrics.csv; later rows are of epochs after the last checkpoint."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -175,9 +175,11 @@ class PairPrint:
     """The fingerprint of an image and its mask, computed without decoding the image.
 
     Args:
-        content: a digest of the number of bytes of the image file and of the mask file, the mask's size, and the number
-            of pixels of each class; a mask that is drawn from shapes, such as polygons, has no file.
+        content: a digest of four facts: the number of bytes of the image file, the number of bytes of the mask file,
+            the mask's size in pixels, and the number of its pixels of each class.
         dates: the modification times of the image file and of the mask file, in nanoseconds.
+
+    A mask that is drawn from shapes, such as polygons, has no mask file; the facts about this file are then left out.
     """
 
     content: str

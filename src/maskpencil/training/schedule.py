@@ -125,7 +125,7 @@ class EpochSchedule:
         return self.epochs * self.batches
 
     def done(self, progress: Progress) -> float:
-        """Return the number of completed steps, at most `batches` of them in the current epoch."""
+        """Return the number of completed steps: `batches` per completed epoch, up to `batches` in the current epoch."""
         return progress.epoch * self.batches + min(progress.batch, self.batches)
 
     def work(self, progress: Progress) -> float:
@@ -228,7 +228,10 @@ def coarse_time(coarse_share: float) -> float:
 
 
 def work_of_epochs(coarse_share: float) -> float:
-    """Compute the mean work of an epoch if `coarse_share` of them are at `COARSE`; at full resolution it is 1."""
+    """Compute the mean work of an epoch, in units of the work of an epoch at full resolution.
+
+    `coarse_share` is the share of the epochs at `COARSE`, half the resolution.
+    """
     return 1 - coarse_share * (1 - COARSE_WORK)
 
 

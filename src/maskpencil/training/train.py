@@ -277,7 +277,7 @@ def _finish_model(trainer: Trainer, run: RunFolder, log: Logbook) -> None:
     """Add the network's graph to the best model, for a faster first prediction on a CPU, if a time budget allows it."""
     if isinstance(trainer.schedule, TimeBudgetSchedule) and not trainer.progress.graph_seconds:
         if carried_graph(run.model) is None:
-            log.say("no time is left to write the model's graph: its first prediction on a CPU will take longer")
+            log.say("no time is left to write the model's graph; the first prediction on a CPU will take longer")
     else:
         add_graph(run.model, warn=log.say)
 

@@ -35,8 +35,9 @@ class Validation:
     Args:
         scores: the scores on all images that were scored; `scores.images` is their number.
         images: the number of images in the validation split.
-        by_part: n -> the mean IoU of the first n scored images, for the n at the end of each part; NaN if no pixel of
-            them is labeled. A validation that was cut short is compared with another on the same n images.
+        by_part: n -> the mean IoU of the first n scored images, with one entry for each scored part, which ends with
+            the n-th image; NaN if no pixel of these images is labeled. Two validations are compared by their entries
+            for the largest n that both have.
     """
 
     scores: Scores

@@ -124,7 +124,8 @@ class Backbone(nn.Module, ABC):
     def take_released_images(self, first_convolution: str) -> None:
         """Adapt the first convolution to images as the authors' networks take them: BGR in 0..255, minus the mean.
 
-        Except at the border, it computes from them the same values as before from normalized RGB images.
+        From such an image the convolution then computes the same values as before from the normalized RGB image,
+        except at the border.
         """
         conv = cast(nn.Conv2d, self.get_submodule(first_convolution))
         mean, std = torch.tensor(self._rgb_mean), torch.tensor(self._rgb_std)

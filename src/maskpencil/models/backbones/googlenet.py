@@ -23,7 +23,7 @@ class GoogLeNet(Backbone):
 
     The published weights expect pixels in -1..1, and torchvision's network rescales ImageNet-normalized images to this
     range (`transform_input`): ((p - 0.485) / 0.229) * (0.229 / 0.5) + (0.485 - 0.5) / 0.5 equals (p - 0.5) / 0.5, and
-    likewise for the other channels. A mean and std of 0.5 therefore have the same effect.
+    likewise for the other channels. This class omits the rescaling, and has the `mean` and `std` 0.5 instead.
 
     Args:
         name: googlenet.

@@ -98,8 +98,8 @@ def match(
         unused: names of the classifier's tensors that the backbone does not use, in its order; in the classifier they
             come after all wanted tensors.
         namings: for each other library, the classifier's names -> that library's names of the same tensors.
-        source: the path of the file, for errors; the tensors of .safetensors files, which are sorted by type and
-            name, are not matched by order.
+        source: the path of the file, for errors. If it ends in .safetensors, tensors are not matched by order, since
+            such files are sorted by type and name.
         expected: the network to which the tensors should belong, for errors.
 
     Raises:

@@ -160,8 +160,8 @@ def _compute(
 ) -> None:
     """Write the features of all views, and their targets, into the folder `place`.
 
-    `places` are the indices of the views in the order of the rows; `features_of` computes the features and targets of
-    some of them.
+    `places` are the indices of the views, in the order in which the files store them; `features_of` computes the
+    features and targets of the views that it is given.
     """
     first, target = features_of(places[:1])
     size = target.shape[1:]

@@ -68,7 +68,8 @@ class Whitening:
     def take_gradients(self, l2: float) -> float:
         """Compute the gradients of the coordinates from the gradients of the network's weights.
 
-        An L2 penalty on the kernels for whitened features, with the factor `l2`, is added; return its value.
+        They include the gradients of an L2 penalty: `l2` / 2 times the sum of the squared kernels for whitened
+        features. Return this penalty.
         """
         return sum(layer.take_gradients(l2) for layer in self.layers)
 
