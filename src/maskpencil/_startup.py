@@ -5,8 +5,8 @@ typing.py next to somebody's images would be run. This code cannot protect again
 the current folder, which Python would run instead of this package; the command `maskpencil` and `python -P -m
 maskpencil` never search the current folder.
 
-OpenVINO and nncf report every import to their makers through the package `openvino_telemetry`, unless it cannot be
-imported. Hugging Face's client sends nothing if an environment variable is set.
+OpenVINO and nncf report every import to their makers through the package `openvino_telemetry`; if this package cannot
+be imported, they report nothing. Hugging Face's client sends nothing if an environment variable is set.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Score a segmenter on a labeled folder: `Scores`, and `RoadScores` of one class."""
+"""Score a segmenter on a labeled folder: `Scores` over all classes and, on request, `RoadScores` of one class."""
 
 import os
 from collections.abc import Callable, Generator, Sequence
@@ -95,8 +95,8 @@ def predict_pairs(
 ) -> Generator[tuple[LabelMap, P], None, None]:
     """Read pairs of image and mask, run `call` on the images, and yield each target (H, W) with its image's result.
 
-    For `predictor` and `call` see `predict_each`. `report` is called with (pairs done, total) after each result was
-    used.
+    For `predictor` and `call` see `predict_each`. `report` is called with (pairs done, total) each time the caller has
+    used a result and requests the next.
     """
 
     def read(pair: Pair) -> tuple[LabelMap, RGBImage]:

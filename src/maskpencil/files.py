@@ -299,7 +299,7 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _announce(path: Path, made: Path) -> None:
-    """Call the recorders for `path`, which is about to appear; its content is still in the temporary file `made`."""
+    """Call the functions of `recorded_below` for `path`, which is about to appear; `made` is its temporary file."""
     for folder, record in tuple(_recorders):
         if path.parts[: len(folder.parts)] == folder.parts:
             record(path, made)

@@ -36,8 +36,9 @@ def import_model(
     Args:
         path: a Caffe file (.caffemodel) or a state dict (.safetensors, .pth or .pt).
         classes: the network's classes in their order; by default Pascal VOC's for 21 classes, else class_0, class_1...
-        at_once_scales: whether an FCN-8s was trained "at once", see `FCNConfig`; None: True if the file holds
-            scale_pool4 or scale_pool3. Files of PyTorch ports lack both, so give True for their at-once FCN-8s.
+        at_once_scales: whether an FCN-8s was trained "at once", see `FCNConfig`. None means True if the file holds
+            scale_pool4 or scale_pool3, else False. Files of PyTorch ports hold neither: give True for an at-once FCN-8s
+            from such a file.
 
     Raises:
         ModelError: the file cannot be read, holds another network, or its tensors or the number of classes do not fit.

@@ -1,4 +1,4 @@
-"""Compute mean IoU and the other published scores over a whole data set, and the scores of one class by threshold."""
+"""Compute the FCN paper's scores, such as mean IoU, and KITTI Road's scores of one class, over a whole data set."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -167,7 +167,7 @@ RECALL_TENTHS = np.arange(11)
 
 @dataclass(frozen=True)
 class RoadScores:
-    """The scores of one class against all others by its probability, as KITTI Road measures them.
+    """The scores of one class against all others, from thresholds on its probability, as KITTI Road measures them.
 
     A pixel is assigned to the class if its probability is equal to or greater than the threshold. The best threshold is
     the threshold in `THRESHOLDS` with the greatest F1; if several have the same F1, the lowest. All measures are in

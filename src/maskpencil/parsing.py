@@ -51,7 +51,7 @@ def read_optional_path(name: str, value: Any) -> Path | None:
 
 
 def read_whole(name: str, value: Any, *, least: int | None = None, most: int | None = None) -> int:
-    """Read a whole number from `least` to `most`, which may also be a scalar of NumPy or torch; None is no limit.
+    """Read a whole number from `least` to `most` (None: no limit); NumPy and torch scalars are accepted too.
 
     Raises:
         ConfigError: the value is not a whole number (True, 3.0 and "3" are refused too), or is out of range.
@@ -68,7 +68,7 @@ def read_whole(name: str, value: Any, *, least: int | None = None, most: int | N
 
 
 def read_number(name: str, value: Any, *, least: float | None = None, most: float | None = None) -> float:
-    """Read a finite number from `least` to `most`, which may also be a scalar of NumPy or torch; None is no limit.
+    """Read a finite number from `least` to `most` (None: no limit); NumPy and torch scalars are accepted too.
 
     Raises:
         ConfigError: the value is not a number (True and "0.5" are refused too), not finite, or out of range.

@@ -38,7 +38,7 @@ SideBySide: TypeAlias = Callable[[], AbstractContextManager[int]]
 
 
 def one_by_one() -> AbstractContextManager[int]:
-    """Return a context that yields 1: the number of simultaneous calls where `side_by_side` is missing or not used."""
+    """Return a context that yields 1 as the number of simultaneous calls, in place of `Predictor.side_by_side`."""
     return nullcontext(1)
 
 
@@ -59,11 +59,12 @@ def read_ahead(
     Args:
         items: the items to fetch.
         depth: the largest number of items that are fetched in advance.
-        step: the name of the step in errors; None if the wait may be endless, as for a live stream: no error is raised.
-        patience: also yield None whenever this many seconds have passed without an item; None to yield only items.
+        step: the name of the step in `StalledError`. If None, as for a live stream, the wait for an item may be endless
+            and `StalledError` is never raised.
+        patience: also yield None whenever this many seconds have passed without an item; if None, yield only items.
 
     Raises:
-        StalledError: no item came for `PATIENCE` seconds.
+        StalledError: no item came for `PATIENCE` seconds; `patience` has no effect on this limit.
     """
     iterator = iter(items)
 

@@ -79,7 +79,8 @@ class Results:
     def to_bytes(self) -> bytes:
         """Return the record with only the last two lines of each file.
 
-        A line is added before its file appears: after a killed run, the file may still be the one of the line before.
+        A line is added before the new file appears. If the run is killed in between, the old file remains, which the
+        line before describes.
         """
         lines = ([name, *stamp] for name, stamps in self._stamps.items() for stamp in stamps[-2:])
         return b"".join(map(_line, (_HEAD, *lines)))
@@ -127,7 +128,8 @@ def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Pat
         alone: folders below `out` that will hold only the new results; `clear` empties them.
 
     Raises:
-        OutputError: a result would replace an input or a file of the user, or be written among the user's files.
+        OutputError: a result would replace an input or a file of the user, or a folder below `out` in which results
+            will be written holds a file of the user.
     """
     if ".." in out.parts:  # also through a folder that does not exist yet
         place = out.resolve()
@@ -204,8 +206,8 @@ def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -
 class _Record:
     """A writer of lines to the record of a folder; it opens the record with the first line, and any thread may use it.
 
-    Calls after `close` do nothing: they come from threads of another run that this process makes into the same folder,
-    and that run has its own writer.
+    Calls after `close` do nothing: they come from threads of another run in the same process, which writes to the same
+    folder and has its own `_Record`.
     """
 
     def __init__(self, folder: Path) -> None:

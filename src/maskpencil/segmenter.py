@@ -139,7 +139,7 @@ class Segmenter:
         tile: int | None = None,
         image_size: SizeOverride = None,
     ) -> "Segmenter":
-        """Make a segmenter of a torch module, which torch runs; the module is moved to the device.
+        """Make a segmenter from a torch module, which is moved to the device and run by torch.
 
         Args:
             parts: the network, which maps normalized images (N, 3, H, W) to logits (N, K, H, W), with its classes and

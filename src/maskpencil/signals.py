@@ -101,9 +101,9 @@ def _restore_handlers(handlers: Mapping[int, Any]) -> None:
 class StopRequest:
     """A record of a signal that requests a stop, so that work can stop between two steps instead of within a step.
 
-    `received` is the number of the signal that this process received, 0 until then. `agreed` is set by the training:
-    the number of the signal for which all its processes stop after the same step, 0 until then. A second Ctrl-C
-    interrupts at once. Outside the main thread Python delivers no signals, so `received` stays 0.
+    `received` is the number of the signal that this process received, 0 until then. `agreed` is the number of the
+    signal for which all processes of a training stop after the same step, 0 until they agree; the training sets it. A
+    second Ctrl-C interrupts at once. Outside the main thread Python delivers no signals, so `received` stays 0.
     """
 
     def __init__(self) -> None:

@@ -179,8 +179,8 @@ def with_legend(
 ) -> RGBImage:
     """Add a legend below an image; an image too narrow for a readable legend is centered on a wider sheet.
 
-    Of more than `MAX_LEGEND_CLASSES` classes, only the most frequent classes in `label_map` are named. For `indices`
-    and `counts` see `legend`.
+    If there are more than `MAX_LEGEND_CLASSES` classes and `label_map` is given, the legend names at most
+    `MAX_LEGEND_CLASSES` of them, the most frequent in `label_map`. For `indices` and `counts` see `legend`.
     """
     if len(classes) > MAX_LEGEND_CLASSES and label_map is not None:
         present = np.bincount(label_map.ravel(), minlength=256)
@@ -199,7 +199,7 @@ def with_legend(
 
 
 def contact_sheet(rows: Sequence[Sequence[RGBImage]], *, captions: Sequence[str], cell_width: int = 320) -> RGBImage:
-    """Lay out rows of images, each image scaled to `cell_width` pixels wide, below a line of captions of the columns.
+    """Lay out rows of images below the captions of the columns; each image is scaled to a width of `cell_width` pixels.
 
     Rows may differ in height, but each must have as many images as there are captions.
     """

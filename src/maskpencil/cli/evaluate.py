@@ -117,7 +117,7 @@ def table(scores: Scores) -> list[str]:
 
 
 def class_table(scores: RoadScores) -> list[str]:
-    """Format the scores of one class by its probability, such as MaxF1, as aligned lines."""
+    """Format the KITTI Road scores of one class, such as MaxF1, as aligned lines."""
     values = {
         "MaxF1": scores.max_f1,
         "at the threshold": scores.threshold,

@@ -57,7 +57,7 @@ def option(help: str, group: Group, metavar: str | None = None, **settings: obje
 
 
 def _default(value: object) -> str | None:
-    """Format a default value for the help; return None, which shows no default, for None and flags.
+    """Format a default value for the help; return None, so that the help shows no default, for flags and for None.
 
     A flag is off by default unless its help says otherwise.
     """

@@ -54,7 +54,7 @@ def compare(
 ) -> SlidingWindowResult:
     """Time the dense classifier, windows in batches and single windows, in turns, on normalized images (N, 3, H, W).
 
-    The scores differ only by the zero padding of the windows, where the dense classifier sees real pixels.
+    The scores differ only because windows are padded with zeros where the dense classifier sees the pixels around them.
 
     Raises:
         ConfigError: the images are smaller than a window.

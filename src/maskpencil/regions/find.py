@@ -26,10 +26,9 @@ def outlines(ids: npt.NDArray[np.int32], count: int) -> list[tuple[Polygon, ...]
     """Return the polygons of each region 1 to `count` in `ids` (H, W), where 0 is no region.
 
     Points are (x, y) on the grid of the pixels' edges, 0..W and 0..H. Filling the outer rings without their holes gives
-    exactly the pixels of the region. A polygon is a part of a region whose pixels are connected by their sides. The
-    polygons are valid for geometry programs: no ring touches itself, and two rings touch in single points at most.
-    Outer rings have a positive area by the shoelace formula (clockwise on the screen, since y points down), holes a
-    negative area.
+    exactly the pixels of the region. Parts of a region that touch only at corners are separate polygons. The polygons
+    are valid for geometry programs: no ring touches itself, and two rings touch in single points at most. Outer rings
+    have a positive area by the shoelace formula (clockwise on the screen, since y points down), holes a negative area.
     """
     import cv2  # slow to import
 
@@ -54,7 +53,7 @@ def outlines(ids: npt.NDArray[np.int32], count: int) -> list[tuple[Polygon, ...]
 
 
 def _cells(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-    """Draw the regions three times as large, separated by at least one cell of 0: (3 H + 1, 3 W + 1), 1 inside.
+    """Draw the regions in an array (3 H + 1, 3 W + 1), three cells per pixel: 1 inside, 0 outside and between regions.
 
     Along each axis, pixel x covers the cells 3 x + 1 and 3 x + 2, and cell 3 x is the edge between the pixels x - 1 and
     x. A cell on an edge is 1 only if the pixels on both sides belong to the same region, a cell on a corner only if all
@@ -75,7 +74,7 @@ def _cells(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
 
 
 def _on_edges(contours: Sequence[npt.NDArray[Any]]) -> Iterator[list[Point]]:
-    """Convert contours of `_cells`, whose points are the outermost cells inside, to rings of corners of the pixels."""
+    """Convert contours, which run through the outermost cells of 1 in `_cells`, to rings of pixel corners."""
     cells = np.concatenate(contours)[:, 0]  # (N, 2)
     points = (cells + 1) // _CELLS  # 3 x + 1 -> x, the left edge; 3 x + 2 -> x + 1, the right one
     lengths = np.array([len(contour) for contour in contours])

@@ -60,10 +60,11 @@ def write_regions(
 def regions_file(
     path: str | os.PathLike[str], classes: ClassSet, *, file_format: RegionFormat, keep: bool = False
 ) -> Iterator[Callable[[ImageRegions], None]]:
-    """Yield a function that adds an image to the file; after the block the file appears, as by `write_regions`.
+    """Yield a function that adds an image to the file; the file appears after the block.
 
-    Memory does not grow with the number of images. If the block raises, no file is written; with `keep`, the images
-    added so far are written, unless the error came from writing the file.
+    The formats are those of `write_regions`. Memory does not grow with the number of images. If the block raises, no
+    file is written; with `keep`, the images added so far are written, unless the error is an `OSError`, as when the
+    file cannot be written.
 
     Raises:
         ConfigError: there is no such format.
