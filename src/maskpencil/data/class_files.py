@@ -95,7 +95,7 @@ def read_labelmap(path: Path) -> tuple[Label, ...]:
 def classes_of_labelmap(path: Path, labels: Sequence[Label]) -> ClassSet:
     """Return the labels as classes, except the labels of ignored pixels.
 
-    If the last label marks ignored pixels, its number is the ignore index of masks that hold class numbers.
+    The ignore index is the number after the last class if the last label marks ignored pixels, else `IGNORE_INDEX`.
 
     Raises:
         DataError: no label is left, or there are too many.
@@ -128,7 +128,7 @@ def read_class_names(path: Path) -> ClassSet:
 
 @dataclass(frozen=True)
 class VistasLabel:
-    """A label of Mapillary Vistas; only labels that the benchmark evaluates are classes."""
+    """A label of Mapillary Vistas; `evaluated` is whether the benchmark evaluates it."""
 
     name: str
     color: Color
@@ -136,7 +136,7 @@ class VistasLabel:
 
 
 def read_vistas_labels(path: Path) -> tuple[VistasLabel, ...] | None:
-    """Read the `labels` of Mapillary Vistas' config.json; return None if no label has `name`, `color` and `evaluate`.
+    """Read the `labels` of Mapillary Vistas' config.json; return None if they are missing or are no list of objects.
 
     Raises:
         DataError: a label has another form.
@@ -335,9 +335,10 @@ def _is_hex(text: str) -> bool:
 
 
 def _vistas(path: Path) -> ClassSet | None:
-    """Read Mapillary Vistas' labels; return None if config.json is the file of another program.
+    """Read Mapillary Vistas' labels as classes; return None if config.json is the file of another program.
 
-    If only the last label is not evaluated, its number is the ignore index; otherwise all labels are classes.
+    All labels become classes, evaluated or not, with one exception: if only the last label is not evaluated, it is left
+    out, and its number is the ignore index.
     """
     try:
         labels = read_vistas_labels(path)
@@ -391,14 +392,14 @@ def _numbered(entries: Any, first: int = 0) -> list[Any]:
 
 
 def names_by_value(entries: Any) -> list[Any]:
-    """Return a list of class names, indexed by mask value, from a mapping {value in the masks: name}.
+    """Return a list of class names, indexed by mask value, from a mapping {mask value: name}.
 
-    Values may be text. Values that are not in the mapping get names such as class_3. The mapping of a black-and-white
-    mask, with only the values 0 and 255, is an exception: it becomes a list of two names.
+    The values may be text such as "3". Values that are not in the mapping get names such as class_3. The mapping of
+    black-and-white masks, {0: ..., 255: ...}, is an exception: it becomes a list of its two names.
 
     Raises:
-        DataError: a key is not a number, or is 255 or more, except in {0: ..., 255: ...}; 255 means ignored pixels
-            otherwise.
+        DataError: a value is not a number, or is 255 (ignored pixels) or more in a mapping other than
+            {0: ..., 255: ...}.
     """
     by_number = _by_number(entries)
     if sorted(by_number) == [0, IGNORE_INDEX]:

@@ -86,8 +86,8 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
     are changed to start at 0.
 
     Left out are files and annotations that cannot be read, images without a mask, masks with only ignored pixels or
-    with another aspect ratio than their image, and copies of an image (in train, if the image is also in another
-    split; see `superfluous_copies`).
+    with another aspect ratio than their image, and all but one of several copies of an image, see
+    `superfluous_copies`.
 
     Args:
         report: the result of the check.
@@ -138,8 +138,9 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
 def _renumbered(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncoding, list[Change]]:
     """Return a corrected encoding, and the changes.
 
-    Names that differ only in case and spaces become one class. From class numbers that certainly start at 1, 1 is
-    subtracted. Other class numbers without a pixel are left out, unless a class file or the format names the classes.
+    Classes whose names differ only in case and spaces become one class. If the class numbers certainly start at 1, 1 is
+    subtracted from each. If not, and neither a class file nor the format names the classes, class numbers without a
+    pixel are left out, and the others renumbered.
     """
     classes, changes = encoding.classes, list[Change]()
     meaning = list(range(len(classes)))

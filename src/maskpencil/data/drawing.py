@@ -168,10 +168,10 @@ def area_of(pixels: MaskPixels) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class ClassPages:
-    """A mask file with one page per class: the pixels of class n are not 0 on page n, and 0 on all other pages.
+    """A mask file with one page per class: on each page, the pixels of the class hold one number, all others 0.
 
-    A page may hold only one number besides 0. If this number is 1 or 255, the class is n (the first page is
-    page 1); any other number is the class itself.
+    The number 1 or 255 on page n stands for class n, where the first page is page 1; any other number is the class
+    itself.
     """
 
     path: Path
@@ -324,7 +324,8 @@ class RunLengths:
 def counts_of_text(text: str) -> npt.NDArray[np.int64]:
     """Decode COCO's compressed text to run lengths, (n,).
 
-    A number is written in characters from "0" on, the lowest five bits first. From the fourth run on, a number is the
+    A number takes one or more characters. The code of a character minus the code of "0" holds five bits of the number,
+    the lowest bits first, and a sixth bit that is set if the number continues. From the fourth run on, a number is the
     difference from the run two places before.
 
     Raises:

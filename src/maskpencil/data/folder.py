@@ -359,9 +359,9 @@ def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
 
 
 def _with_images(root: Path, places: Places) -> Recognized | None:
-    """Read annotations in `root` for images in the folder `places.images`, if the user named only this folder.
+    """Read annotations in `root` for the images in the folder `places.images`.
 
-    Return None if the user also named masks or a split file, or no folder of images, or if there are no annotations.
+    Return None if the user named no such folder, or also masks or a split file, or if there are no annotations.
     """
     if not places.images or places.masks or places.split_file:
         return None
@@ -377,9 +377,9 @@ def _refuse_errors(layout: Layout) -> None:
 
 
 def _infer_encoding(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
-    """Infer the encoding from the masks alone if this yields the class names of `classes`, else with `classes`.
+    """Infer the encoding from the masks alone; if this does not yield the names of `classes`, infer it with `classes`.
 
-    Masks of color encoding are always read with `classes`. If `classes` is None, the masks alone decide.
+    If the masks have the encoding `color`, `classes` are always used. If `classes` is None, the masks alone decide.
     """
     if classes is None:
         return discover_encoding(facts, None)

@@ -120,9 +120,9 @@ def _sizes(seen: Sequence[PairFacts]) -> list[Fault]:
 
 
 def _turned(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Return a warning on pairs whose EXIF orientations differ, if image and mask agree in size even without rotation.
+    """Return a warning on pairs of different EXIF orientations whose sizes are equal with and without rotation.
 
-    The size then does not show whether the image must be rotated to match the mask.
+    It is then unclear whether the image must be rotated to match the mask.
     """
     doubtful = [
         f.pair.image

@@ -211,9 +211,9 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
 def _near_pairs(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
     """Return the pairs of near-duplicates, as indices of `views`.
 
-    Each image is paired with at most one image that is not brighter: its most similar near-duplicate in another split,
-    or else in the same split. Only images of almost the same brightness are compared, since images of different
-    brightness are no near-duplicates.
+    Of the near-duplicates of an image that are not brighter, only one is paired with it: the most similar one in
+    another split, or else the most similar one in the same split. Only images of almost the same brightness are
+    compared, since images of different brightness are no near-duplicates.
     """
     if len(views) < 2:
         return []

@@ -66,14 +66,16 @@ class ImageFacts:
 class MaskView:
     """Measurements of a mask, or the `error` if it could not be read.
 
+    A run is a sequence of equal pixels in a row.
+
     Attributes:
         facts: the counts of the mask's values.
         header: the header of the mask's file; None if the mask is not a single file, such as a drawing of polygons.
         specks: the number of regions of at most `MAX_SPECK_AREA` pixels, by value.
-        steps: the share, 0..1, of borders that look smoothed: along a row, one or two pixels with a value between the
-            values to their left and right.
-        thin_shares: for each value, the share, 0..1, of thin runs among its runs. A run is a sequence of equal pixels
-            in a row; it is thin if it is at most `MAX_THIN_LENGTH` pixels long and lies between two different values.
+        steps: the share, 0..1, of runs that look like a smoothed border: one or two pixels long, with a value between
+            the values to their left and right. Runs at the ends of a row are not counted.
+        thin_shares: for each value, the share, 0..1, of its runs that are thin: at most `MAX_THIN_LENGTH` pixels long
+            and between two different values.
         error: the reason why the mask could not be read.
     """
 

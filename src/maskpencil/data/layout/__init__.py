@@ -225,7 +225,10 @@ def _of_two_folders(images: Path, masks: Path, others: Sequence[Path] = ()) -> _
 
 
 def _by_split(files: Mapping[str, Path]) -> Files:
-    """Group files by the split that a folder in their path is named after, and remove this folder from the path."""
+    """Group files by split, without the folder that names the split: `train/a/1` becomes `a/1` in train.
+
+    Files outside such folders get the split "".
+    """
     split_of = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
     found: Files = {}
     for name, path in files.items():
@@ -381,7 +384,7 @@ def _match(root: Path, group: _ImagesAndMasks) -> Found:
 
 
 def _candidates(views_by_folder: Mapping[str, Sequence[View]]) -> list[str]:
-    """Return the folders that have masks for almost as many images of a split as the folder with the most masks."""
+    """Return the folders with masks for nearly as many images of a split as the best folder, see `CANDIDATE_SHARE`."""
     covered = {
         folder: Counter(split for split, _ in {image for view in views for image in view.masks})
         for folder, views in views_by_folder.items()

@@ -120,7 +120,7 @@ def choose(views: Sequence[View], *, where: str, are_folders: bool = False) -> C
 
 
 def _joined_if_disjoint(views: Sequence[View]) -> list[View]:
-    """Join all views into one view if no image is in two of them, as with one folder for each hospital."""
+    """Join all views into one view if no image is in two of them, as when each hospital has its own folder of masks."""
     every = {image: files for view in views for image, files in view.masks.items()}
     if len(views) < 2 or len(every) < sum(len(view.masks) for view in views):
         return list(views)
@@ -227,8 +227,8 @@ class _Samples:
 def _with_one_file_per_image(view: View, samples: _Samples, where: str, notes: list[str]) -> tuple[View, str]:
     """Find out whether several files of an image in a view show different objects or are by several annotators.
 
-    Returns the view, with only one file per image if the files are by several annotators, and an error message,
-    which is "" unless it is unclear what the files show.
+    Returns the view and an error message. If the files are by several annotators, the view has only the first file of
+    each image. The message is "" if it is clear what the files show.
     """
     several = [image for image in samples.images if len(view.masks.get(image, ())) > 1]
     if not several:
@@ -295,9 +295,9 @@ def _determines(one: Mapping[Image, Numbers], other: Mapping[Image, Numbers], *,
 
 
 def _duplicates(views: Sequence[View], samples: _Samples) -> list[View]:
-    """Return the views with the same contents as a better view.
+    """Return the views that differ from a better view at most in their numbers or colors.
 
-    Gray views are better than colored views, then short names than long names.
+    A gray view is better than a colored view; of two gray or two colored views, the shorter name is better.
     """
     ranked = sorted(views, key=lambda view: (_is_colored(samples.of(view)), len(view.name)))
     repeated: list[View] = []

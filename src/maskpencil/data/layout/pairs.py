@@ -100,7 +100,7 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class Pairing:
-    """The mask of each image that has a mask, by their names, and a description of the rule if the names differ."""
+    """Pairs as {name of the image: name of the mask}, and a description of the rule if the names differ."""
 
     masks: Mapping[str, str]
     rule: str | None = None
@@ -201,7 +201,7 @@ def _within_number(text: str, place: int) -> bool:
 def _common_ends(names: Collection[str]) -> tuple[str, str]:
     """Return the beginning and the end that all names share, without their folders.
 
-    Digits next to the part that differs belong to neither.
+    Digits beside the part that differs are left out: for `img_10` and `img_11` the result is ("img_", "").
     """
     lasts = [_split(name)[1] for name in names]
     if len(set(lasts)) < 2:

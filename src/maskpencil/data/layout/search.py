@@ -109,9 +109,9 @@ class _Search:
         return any(paired)
 
     def _deeper(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair a folder of images with subfolders of the only folder named like masks, such as `GT/LABELS/`.
+        """Pair a folder of images with the masks in subfolders of another folder, such as `GT/LABELS/`.
 
-        Return whether pairs were found.
+        There must be exactly one folder with a name for masks, such as `GT/`. Return whether pairs were found.
         """
         called = [name for name in folders if _is_called_mask(name)]
         if len(called) != 1:
@@ -129,9 +129,10 @@ class _Search:
         return self._add_chosen(choice, folders[images], prefix, split, rule)
 
     def _pair_folders(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
-        """Pair folders of images with folders of masks: first those with the most pairs, then the most similar names.
+        """Pair folders of images with folders of masks; the two folders with the most pairs are paired first.
 
-        Return whether pairs were found.
+        If folders have equally many pairs, those whose names have the longest common beginning are paired first. Return
+        whether pairs were found.
         """
         pairings = {
             (one, other): pairing

@@ -116,7 +116,7 @@ def _by_key(images: Collection[str], masks: Mapping[str, Path]) -> dict[str, dic
 def _nearest(images: Sequence[str], folder: str) -> str | None:
     """Choose the image of a mask in `folder` from images with the same file name; return None if it is unclear.
 
-    It is the only image or, of several images, the only one whose own folder is the end of the path `folder`.
+    Of several images, it is the only one whose folder is the end of `folder`: for `hair/a`, it is `a/1`, not `b/1`.
     """
     if len(images) == 1:
         return images[0]
@@ -125,12 +125,13 @@ def _nearest(images: Sequence[str], folder: str) -> str | None:
 
 
 def _difference(folder: str, own: str, holder: str) -> str:
-    """Return the folder of a mask without the folders at its end that are also those of its image, such as `hair/`.
+    """Return the folder of a mask without the last folders that its image has too: `hair/` for `hair/a` and `a`.
 
     Args:
         folder: the folder of the mask.
         own: the folder of the image.
-        holder: the last part of `folder` if it is the name of the image, else ""; it is left out of the result.
+        holder: the last part of `folder` if it is the name of the image, as for the mask `a/1/hair` of the image `a/1`,
+            else ""; it is also left out of the result.
     """
     rest = [part for part in folder.split("/") if part]
     if holder:

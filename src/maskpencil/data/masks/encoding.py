@@ -291,9 +291,9 @@ class MaskEncoding:
     sets `codes` replaces all these rules: it maps each number or color (0xRRGGBB) that may occur to its class index or
     to `IGNORE_INDEX`. `alpha` is the meaning of transparency, see `Alpha`.
 
-    With `nearest`, for JPEG and smoothed masks, every value is read as the nearest value with a class. A value that is
-    far from all of these, see `doubtful`, is read as the nearest of those that occur without doubt within a few pixels,
-    if there are any and more than two values have a class.
+    With `nearest`, for JPEG and smoothed masks, every value is read as the nearest value with a class. If more than two
+    values have a class, a pixel that is far from all of them, see `doubtful`, is read in another way: as the nearest of
+    the values that pixels without doubt have in its `NEIGHBORHOOD`, if there are any.
     """
 
     kind: Literal["index", "binary", "color", "objects"]

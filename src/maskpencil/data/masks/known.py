@@ -32,8 +32,8 @@ def choose_encoding(
         encodings: one or more encodings, the most likely encoding first.
         facts: the contents of each mask.
         published: whether the data set is a public data set; a copy may have other classes.
-        given: the classes of a classes.yaml, if there is one. They replace the encodings if the data set is public and
-            none of its masks, at least two, fits an encoding.
+        given: the classes of a classes.yaml, if there is one. They replace the encodings if the data set is public, has
+            at least two masks, and none of the masks fits an encoding.
 
     Raises:
         DataError: the masks are JPEG files of class numbers, which compression has changed, or all masks of a public

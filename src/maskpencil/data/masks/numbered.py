@@ -110,9 +110,9 @@ def _occur_once(values: Sequence[set[int]]) -> bool:
 
 
 def _come_and_go(values: Sequence[set[int]]) -> bool:
-    """Return whether masks have few values in common, as the slices of a volume whose values are object numbers.
+    """Return whether values appear and disappear from mask to mask, as object numbers do in the slices of a volume.
 
-    True only if the values are also too many, or too sparse, for classes.
+    In addition, there must be too many values for classes, or too many gaps between the values.
     """
     masks = Counter(value for of_mask in values for value in of_mask)
     many = len(masks) > MIN_IMPOSSIBLE_CLASSES or (len(masks) >= 2 * MIN_NUMBERS and 2 * max(masks) >= 3 * len(masks))

@@ -25,7 +25,7 @@ def made_once(
     """Return the cache folder of packed data and the notes on it; create the folder if it does not exist yet.
 
     Args:
-        source: the packed data, whose name the folder and the messages contain.
+        source: the packed data, for the name of the folder and for messages.
         files: the files of the packed data; if their size or date has changed, another folder is created.
         make: fills the folder that is passed to it, and returns notes.
     """

@@ -297,12 +297,13 @@ def choose_columns(root: Path, samples: Mapping[str, Sequence[bytes]]) -> Column
 
 
 def classes_in(metadata: bytes, mask: str) -> ClassSet | None:
-    """Return the classes of the masks that the `huggingface` entry of a schema's metadata names.
+    """Return the classes that the JSON text `metadata` names for the masks in the column `mask`; None if it names none.
 
-    Return None if it names no classes.
+    They are the first that it has of `id2label` or `names` of the column `mask`, `id2label` of the whole data set, and
+    the class labels of lists, such as those of the objects in an image, if all lists have the same labels. A class
+    label outside of lists describes a whole image, not a mask.
 
-    Sources are `id2label` or `names` of the column `mask`, `id2label` of the whole data set, or the class labels of
-    list columns, such as the objects in an image. A single label per image does not describe a mask.
+    `metadata` is the entry `huggingface` in the metadata of the table's schema.
     """
     try:
         content = json.loads(metadata)
