@@ -167,6 +167,12 @@ class TrainConfig:
     """The part of the network that is not trained: none or backbone. With a frozen backbone, the features of every
     image are computed once and cached on disk, and only the head is trained, which is many times faster."""
 
+    then_finetune: bool = False
+    """After training with `freeze` backbone, train the whole network in a second run that starts from the first run's
+    model. The first run is kept in RUN-frozen, where RUN is the run folder; it takes a fifth of a time budget, and
+    `epochs` is the length of the second run. The first run uses lbfgs if `loss` is cross-entropy and no optimizer is
+    given."""
+
     cache_views: int = RECIPE
     """With a frozen backbone, the number of randomly augmented versions of each image whose features are cached; by
     default 4, or 1 without augmentation. 0 caches nothing: every step augments its images anew and computes their
@@ -298,6 +304,8 @@ class TrainConfig:
                 raise ConfigError("--time-budget and --epochs both set the length of the run; give only one of them")
             if self.validate_every is not None:
                 raise ConfigError("--validate-every has no effect with --time-budget; leave it out")
+        if self.then_finetune and self.freeze != "backbone":
+            raise ConfigError("--then-finetune continues from a network with a frozen backbone; add --freeze backbone")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
             raise ConfigError(
                 f"--scale must be two factors above 0, the smaller first, such as 0.8 1.3, but got {self.scale}"

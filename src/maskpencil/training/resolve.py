@@ -22,6 +22,12 @@ from maskpencil.training.config import (
 from maskpencil.training.recipes import CVPR_RATES, HEAVY_STEPS, MODERN_IMAGES, RECIPES
 from maskpencil.training.schedule import work_of_epochs
 
+FROZEN_SHARE = 0.2
+"""The share of a time budget for the run with a frozen backbone, if a second run fine-tunes the network."""
+
+LBFGS_ROUNDS = 3
+"""The number of rounds of L-BFGS if `epochs` is not set."""
+
 Size = tuple[int, int]
 
 
@@ -37,7 +43,8 @@ class TrainPlan:
         learning_rate: the highest learning rate, and the reduction of the loss (mean or sum) for which the rate is
             meant.
         loss_terms: names of the terms that the loss sums.
-        time_budget: the duration of the run in seconds; None if the run has a number of epochs.
+        time_budget: the duration of the run in seconds, without a second run that fine-tunes; None if the run has a
+            number of epochs.
         coarse_epochs: the number of epochs at half the resolution, which come first; 0 with a time budget.
         notes: lines for the log on settings that were chosen from the images.
     """
@@ -64,13 +71,14 @@ class TrainPlan:
 def make_plan(config: TrainConfig) -> TrainPlan:
     """Parse complete settings, such as the settings in the config.yaml of a run."""
     image_size, crop_size = parse_auto_image_size(config.image_size), parse_crop_size(config.crop_size)
+    budget = None if config.time_budget is None else parse_time("--time-budget", config.time_budget)
     return TrainPlan(
         config=config,
         image_size=None if image_size == "auto" else image_size,
         crop_size=None if crop_size == "auto" else crop_size,
         learning_rate=parse_learning_rate(config.learning_rate),
         loss_terms=parse_loss(config.loss),
-        time_budget=None if config.time_budget is None else parse_time("--time-budget", config.time_budget),
+        time_budget=budget * FROZEN_SHARE if budget and config.then_finetune else budget,
         coarse_epochs=0 if config.time_budget else round(config.coarse_share * config.epochs),
     )
 
@@ -141,8 +149,10 @@ def filled(config: TrainConfig) -> TrainConfig:
     return replace(config, **unset)
 
 
-def _optimizer(config: TrainConfig) -> Literal["muon", "adamw"]:
-    """Choose Muon for backbones with batch normalization that are trained, else AdamW."""
+def _optimizer(config: TrainConfig) -> Literal["muon", "adamw", "lbfgs"]:
+    """Choose Muon for backbones with batch normalization that are trained, else AdamW, or L-BFGS before fine-tuning."""
+    if config.then_finetune and config.loss == CROSS_ENTROPY:
+        return "lbfgs"
     from maskpencil.models.backbones import normalizes_batches  # imports torch, which listing recipes does not need
 
     return "muon" if config.freeze == "none" and normalizes_batches(config.backbone) else "adamw"
@@ -167,6 +177,8 @@ def _learning_rate(config: TrainConfig, *, from_scratch: bool) -> float | str:
 
 
 def _epochs(config: TrainConfig, images: int) -> int:
+    if config.optimizer == "lbfgs":
+        return LBFGS_ROUNDS
     if config.recipe == "heavy":
         return math.ceil(HEAVY_STEPS * (3 if config.at_once_scales else 1) * config.batch_size / images)
     return min(300, max(10, round(MODERN_IMAGES / (images * work_of_epochs(config.coarse_share)))))

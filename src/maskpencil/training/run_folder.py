@@ -40,6 +40,11 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def finetuning(self) -> Path:
+        """A YAML file with the given settings of a second run that fine-tunes the network, if one follows."""
+        return self.path / "finetuning.yaml"
+
+    @property
     def data(self) -> Path:
         """A JSON file with the path of the training data, and of images, masks and splits, if given."""
         return self.path / "data.json"

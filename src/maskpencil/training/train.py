@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from maskpencil.data.layout.splits import write_splits
 from maskpencil.errors import ConfigError
 from maskpencil.files import recover_folder, remove_leftovers, short_name
 from maskpencil.hardware import choose_device, choose_precision
-from maskpencil.parsing import read_flag, read_optional_path, read_path, shown
+from maskpencil.parsing import parse_time, read_flag, read_optional_path, read_path, shown
 from maskpencil.plain_text import counted, visible
 from maskpencil.progress import ProgressBar
 from maskpencil.runtimes.export import add_graph
@@ -39,9 +39,12 @@ from maskpencil.training.run_folder import (
     refuse_other_classes,
     write_json,
 )
-from maskpencil.training.schedule import TimeBudgetSchedule
+from maskpencil.training.schedule import TimeBudgetSchedule, duration_text
 from maskpencil.training.strides import MAX_MASKS
 from maskpencil.training.trainer import Trainer
+
+FROZEN_SUFFIX = "-frozen"
+"""The end of the name of a run with a frozen backbone that a second run fine-tunes."""
 
 
 @dataclass(frozen=True)
@@ -125,10 +128,16 @@ def train(
         raise ConfigError("a resumed run keeps its folder, its data and its settings; give only --resume RUN")
     else:
         trainer, run = _resume(existing_run(read_path("resume", resume)), quiet=quiet)
+    result = _fit(trainer, run, since=started, quiet=quiet)
+    return _finetune(trainer, run, result, quiet=quiet) if result.finished and run.finetuning.is_file() else result
+
+
+def _fit(trainer: Trainer, run: RunFolder, *, since: float, quiet: bool) -> Run:
+    """Train to the end, or to a signal; `since` is the `time.monotonic()` from which a time budget counts."""
     with _logbook(trainer, run, quiet=quiet) as log:
         for line in _introduction(trainer, run):
             log.say(line)
-        stopped_by = trainer.fit(log, since=started)
+        stopped_by = trainer.fit(log, since=since)
         if not stopped_by and trainer.accelerator.is_main_process:
             _finish_model(trainer, run, log)
     for tracker in trainer.accelerator.trackers:
@@ -152,6 +161,9 @@ def _settings(config: TrainConfig | None, settings: Mapping[str, Any]) -> TrainC
 
 def _begin(out: Path, config: TrainConfig, source: Mapping[str, str], *, quiet: bool) -> tuple[Trainer, RunFolder]:
     """Open the data, resolve the settings, build the trainer, and create the run folder."""
+    given = config
+    if config.then_finetune:
+        config, out = _changed(config, epochs=None), out.with_name(out.name + FROZEN_SUFFIX)
     accelerator = _accelerator(config)
     quiet = quiet or not accelerator.is_main_process
     with accelerator.main_process_first():
@@ -166,8 +178,38 @@ def _begin(out: Path, config: TrainConfig, source: Mapping[str, str], *, quiet: 
         plan, notes = plan.with_learning_rate(trial.rate), (*notes, str(trial))
         accelerator = _accelerator(config)
     trainer = build_trainer(plan, images, accelerator, notes=notes)
-    run = _start(out, trainer, folder, source) if accelerator.is_main_process else RunFolder(out)
+    run = RunFolder(out)
+    if accelerator.is_main_process:
+        run = _start(out, trainer, folder, source)
+        if config.then_finetune:
+            optimizer = None if given.optimizer == "lbfgs" else given.optimizer
+            rest = {"then_finetune": False, "freeze": "none", "cache_views": None, "optimizer": optimizer}
+            write_config(run.finetuning, _changed(given, **rest))
     return trainer, shared(accelerator, run)
+
+
+def _changed(config: TrainConfig, **settings: Any) -> TrainConfig:
+    """Replace settings; None leaves a setting to the recipe."""
+    return TrainConfig.from_dict(config.to_dict() | settings)
+
+
+def _finetune(frozen: Trainer, run: RunFolder, first: Run, *, quiet: bool) -> Run:
+    """Train the whole network in a second run that starts from the model of the first run with a frozen backbone."""
+    config, progress = read_config(run.finetuning), frozen.progress
+    spent = progress.seconds + progress.other_seconds
+    if config.time_budget:
+        left = parse_time("--time-budget", config.time_budget) - spent
+        config = replace(config, time_budget=f"{max(1, round(left))}s")
+    config = replace(config, init=str(first.model))
+    if frozen.accelerator.is_main_process and not quiet:
+        say(
+            f"with a frozen backbone: mean IoU {first.mean_iou:.4f} after {duration_text(round(spent))}; "
+            "now the whole network is trained"
+        )
+    started = time.monotonic()
+    name = run.path.name.rpartition(FROZEN_SUFFIX)[0]
+    trainer, second = _begin(run.path.with_name(name), config, run.read_source(), quiet=quiet)
+    return _fit(trainer, second, since=started, quiet=quiet)
 
 
 def _resume(run: RunFolder, *, quiet: bool) -> tuple[Trainer, RunFolder]:
