@@ -147,10 +147,10 @@ def recognize_annotations(root: Path, images: Path) -> Recognized | None:
 
 
 def _whole(root: Path, recognize: Callable[[], Recognized | None]) -> Recognized | None:
-    """Return the result of `recognize`, or raise an error if JSON files cut short explain why annotations are missing.
+    """Return the result of `recognize`; raise an error if annotations are missing and a JSON file was cut short.
 
-    The JSON files are checked if `recognize` raises an error that names no JSON file, or finds images without
-    annotations.
+    The JSON files below `root` are checked if `recognize` raises an error that names no JSON file, or if its result has
+    images without annotations.
 
     Raises:
         DataError: `recognize` raises it, or one of the checked files below `root` was cut short or is not JSON.

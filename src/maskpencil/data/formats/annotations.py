@@ -168,9 +168,10 @@ def refuse_cut_json(root: Path) -> None:
 
 
 def are_images_and_masks(root: Path, images: Iterable[Path]) -> bool:
-    """Return whether `root` has a folder of images and a folder of masks, by the names of the folders of `images`.
+    """Return whether `root` has a folder of images and a folder of masks, such as images/ and masks/.
 
-    Such a folder is read by `layout`, even if annotation files are beside the masks.
+    The names of all folders that contain image files decide. Such a `root` is read by `layout`, even if annotation
+    files are beside the masks.
 
     Args:
         root: the folder.

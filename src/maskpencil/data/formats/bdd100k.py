@@ -61,9 +61,10 @@ OTHERS = {
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root`, or one of the folders `WRAPPERS` in it, if it holds masks of one of the `TASKS` by splits.
+    """Read `root`, or one of the folders `WRAPPERS` in it, if it holds the masks of one of the `TASKS`.
 
-    Otherwise return None. Test images without masks are left out: their masks were never published.
+    Otherwise return None. The masks are in a folder for each split, such as `train/`. Test images without masks are
+    left out: their masks were never published.
 
     Raises:
         DataError: no image has its mask, or there are only masks of lanes or of objects.

@@ -63,12 +63,12 @@ labels."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if it holds `leftImg8bit/` and masks in `gtFine/`, or else in `gtCoarse/`; otherwise return None.
+    """Read `root` if it holds `leftImg8bit/` and masks in `gtFine/` or `gtCoarse/`; otherwise return None.
 
-    Each of these folders may lie in another folder, as after unpacking each archive into its own folder. With a
-    label_colors.txt the data set is an export of CVAT or Datumaro, and each line of that file is a class. In Cityscapes
-    itself the test split is left out: its masks were never published, and the masks in `gtFine/test` are dummies.
-    `train_extra` is used for training.
+    If both folders of masks exist, `gtFine/` is read. Each of these folders may lie in another folder, as after
+    unpacking each archive into its own folder. With a label_colors.txt the data set is an export of CVAT or Datumaro,
+    and each line of that file is a class. In Cityscapes itself the test split is left out: its masks were never
+    published, and the masks in `gtFine/test` are dummies. `train_extra` is used for training.
 
     Raises:
         DataError: no image has its mask, for example if there is only the test split.

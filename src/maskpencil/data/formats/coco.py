@@ -68,11 +68,14 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
     Else return None. If the folder `images` is given, images are searched for only there. Otherwise they are
     searched for in the folder of the JSON file, in folders near it that are named after the JSON file or its split,
-    then anywhere below `root`, see `ImageSearch`. The split is the one that the JSON file, or else a folder above it,
-    is named after. Images without annotations are background. Where annotations overlap, the annotation with the
-    smaller `area` is on top. A crowd (`iscrowd` 1) is drawn like any other annotation, since some tools mark masks
-    drawn by hand this way. Annotations with only a box are left out. Module `orientation` describes how annotations
-    of photographs with an EXIF orientation are read.
+    then anywhere below `root`, see `ImageSearch`. The JSON file's name, or else the name of a folder above it,
+    contains the split, such as train in `instances_train2017.json`; if there is one JSON file per image, only the names
+    of folders count.
+
+    Images without annotations are background. Where annotations overlap, the annotation with the smaller `area` is on
+    top. A crowd (`iscrowd` 1) is drawn like any other annotation, since some tools mark masks drawn by hand this way.
+    Annotations with only a box are left out. Module `orientation` describes how annotations of photographs with an EXIF
+    orientation are read.
 
     Classes are the categories, including unused categories, ordered by id. A category that is only the supercategory of
     other categories, such as Roboflow's first category, is no class. A class file must name all categories that are
@@ -184,8 +187,8 @@ def _labels(root: Path, files: Sequence[CocoFile]) -> Labels:
 class _Reader:
     """The pairs of images and masks of COCO files, collected file by file.
 
-    `found` holds the pairs, `used` their images, and `doubtful` images with an EXIF orientation for which the file does
-    not show whether its outlines are rotated as well. `single` is whether there is one JSON file per image.
+    `found` holds the pairs, `used` their images, and `doubtful` the images with an EXIF orientation whose outlines may
+    be in pixels as stored or as shown. `single` is whether there is one JSON file per image.
     """
 
     def __init__(self, search: ImageSearch, labels: Labels, problems: Problems, *, single: bool) -> None:
@@ -246,8 +249,8 @@ class _Reader:
             file: the COCO file.
             entry: the image in the file.
             header: the header of the image; None if it cannot be read.
-            reading: the coordinate system of the outlines if the file states the width of the image as shown as its
-                height, and vice versa; else None.
+            reading: the coordinate system of the outlines if the file exchanges the width and height of the image, see
+                `orientation.Exchanged`; else None.
 
         Raises:
             DataError: the size of the image is unknown, or run lengths are of another size.
@@ -280,8 +283,8 @@ class ImageFolders:
     def of(self, path: Path, split: str) -> list[Path]:
         """Return the folders where the images of the JSON file `path` may be, inner folders first.
 
-        These are the folders above it up to `root`, and the folders in them that are named after the file, after
-        `split`, or as folders of images.
+        These are each folder above the file up to `root`; its subfolders with usual names of image folders, such as
+        images; and, in all of these, subfolders named after the file or after `split`, again with their image folders.
         """
         names = {path.stem, *(path.stem.removeprefix(prefix).lstrip("_-") for prefix in (PREFIX, "panoptic"))}
         folders: list[Path] = []

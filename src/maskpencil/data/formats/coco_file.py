@@ -238,7 +238,8 @@ def read_segmentation(
 def _are_run_lengths(numbers: npt.NDArray[np.float32], size: tuple[int, int]) -> bool:
     """Return whether a list of numbers is run lengths of an image of `size` (height, width) rather than points.
 
-    Run lengths add up to the number of pixels, and as points would lie outside the image.
+    They are run lengths if they add up to the number of pixels of the image and, read as points x, y, x, y ..., reach
+    outside the image.
     """
     x, y = numbers[::2], numbers[1::2]
     outside = x.max(initial=0) > size[1] or y.max(initial=0) > size[0]
@@ -259,7 +260,7 @@ def _run_lengths(segmentation: Entry) -> RunLengths:
 
 
 def _area(given: Any, shapes: Sequence[Polygon | RunLengths]) -> float:
-    """Return the area in pixels: the value in the file, or the area of the shapes if that is not a positive number."""
+    """Return the area in pixels: the value in the file if it is a positive number, else the area of the shapes."""
     if isinstance(given, int | float) and given > 0:
         return given
     return sum(shape.area if isinstance(shape, RunLengths) else _shoelace(shape.rings[0]) for shape in shapes)

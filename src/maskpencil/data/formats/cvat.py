@@ -39,7 +39,8 @@ def recognize(root: Path) -> Recognized | None:
     """Read `root` if it holds labelmap.txt and SegmentationClass/; otherwise return None.
 
     The images are in JPEGImages/, in images/ or in `root` itself. A label "ignored" marks ignored pixels. In masks of
-    one channel the value is the line number of the label, from 0, unless all values are gray levels of labels.
+    one channel the values are gray levels that are the colors of labels, or, if such levels do not fit, line numbers of
+    labels, from 0.
 
     Raises:
         DataError: there are no images, no image has a mask, or labelmap.txt is not in its format or repeats a color.

@@ -131,7 +131,7 @@ class DrawnImages:
         """Find the image that an entry calls `name`; return None if it is missing, which `recognized` reports.
 
         The image is searched for in `folders`, then in the folder of the annotation file and the folders above it up to
-        the root, each with its folders of images, then anywhere, see `ImageSearch.find`.
+        the root, and in the folders of images in each of these, such as images/, then anywhere, see `ImageSearch.find`.
 
         Raises:
             DataError: the name leads out of the root by "..", and no image below the root has it.
@@ -161,7 +161,7 @@ class DrawnImages:
         self.problems.without_area.append(self.name_of(entry))
 
     def name_of(self, entry: Entry) -> str:
-        """Return the file, relative to the root, and the place in it of an entry, for messages."""
+        """Return where an entry is, for messages: its file, relative to the root, and its place in the file."""
         path = entry.path.relative_to(self.root) if entry.path.is_relative_to(self.root) else entry.path
         return f"{path}: {entry.place}" if entry.place else str(path)
 
@@ -184,7 +184,8 @@ class DrawnImages:
             areas: the labeled areas; later areas lie over earlier areas.
             split: the split, if the format names one.
             size: the (height, width) that the entry states.
-            same: the value that must be equal in all entries of the image; None stands for all fields of the entry.
+            same: the annotations, which must be equal in all entries of the image; if None, all fields of the entries
+                must be equal.
 
         Raises:
             DataError: the image was already added with other annotations.

@@ -88,7 +88,9 @@ def _json(path: Path, number: int, line: str) -> Any:
 
 
 def _job(entry: Entry) -> str:
-    """Return the name of the labeling job whose metadata names colors; the field of this name holds its mask's address.
+    """Return the name of the labeling job that made a line's mask; the field of this name holds the mask's address.
+
+    It is the only job of the line whose metadata name the colors of masks.
 
     Raises:
         DataError: no job or several jobs of the line have masks.

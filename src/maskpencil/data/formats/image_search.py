@@ -58,8 +58,8 @@ class ImageSearch:
             folders: the folders to search first; if the user named a folder, that folder is searched instead.
             source: the annotation file.
             split: the split of the annotation file, "" if it is unknown.
-            but: another image that may be meant, which the caller uses if the result is None. If it is given, similar
-                names do not match, and `but` is returned instead of raising the error.
+            but: an image that the caller uses if the result is None. If it is given, similar names do not match, and
+                `but` is returned where the error below would be raised.
 
         Raises:
             DataError: the name leads out of `root` by "..", and no image has it; not raised if the user named a folder.
@@ -105,7 +105,7 @@ class ImageSearch:
         )
 
     def alike(self, name: str, split: str = "", *, sure: bool = False) -> Path | None:
-        """Find the image in any folder whose path matches `name` best; return None if no or several images do.
+        """Find the image whose path matches `name` best; return None if there is none, or several match equally well.
 
         Args:
             name: the name, or a path.

@@ -22,8 +22,8 @@ root."""
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if it, or the folder of a split in it, holds `image_2/` and `semantic/`; otherwise return None.
 
-    Masks hold the label ids of Cityscapes, unless a `label_colors.txt` lists other classes, whose line numbers, from
-    0, are then the mask values. The data set has no splits: one in five images is set aside for validation.
+    Masks hold the label ids of Cityscapes. If a `label_colors.txt` lists other classes, the mask values are line
+    numbers of that file, from 0. KITTI itself has no splits: one in five images is set aside for validation.
     `semantic_rgb/`, `instance/` and the images of `testing/`, which have no masks, are left out.
 
     Raises:

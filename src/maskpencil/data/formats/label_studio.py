@@ -337,7 +337,7 @@ SAME_SHAPE = 0.02
 
 
 def _shape(region: Entry, labels: Labels, size: tuple[int, int], problems: Problems) -> list[Shape]:
-    """Return a list with the shape of a region; [] if the region has no area, which is added to `problems`."""
+    """Return a list with the shape of a region; if it has no area, add the region to `problems` and return []."""
     if region.number("image_rotation", 0) % 360:
         raise region.wrong("image_rotation", "0: turn the image back in Label Studio before drawing on it")
     _refuse_other_shape(region, size)

@@ -2,8 +2,8 @@
 
     task-12-annotation-30-by-1-tag-road-0.png
 
-The names of the masks do not contain the image. A JSON export of the same project beside the masks, with or without
-annotations, names the image of each task.
+The names of the masks do not contain the name of the image. A JSON export of the same project beside the masks, with or
+without annotations, names the image of each task.
 """
 
 from collections import defaultdict

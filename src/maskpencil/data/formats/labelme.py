@@ -293,8 +293,8 @@ def _drawing(
     Args:
         file: the labelme file.
         header: the header of its image; None if it cannot be read.
-        reading: the coordinate system of the shapes if the file states the width of the image as shown as its height,
-            and vice versa; else None.
+        reading: the coordinate system of the shapes if the file exchanges the width and height of the image, see
+            `orientation.Exchanged`; else None.
         labels: the classes of the labels.
         problems: collects shapes that extend beyond the image.
 
@@ -380,7 +380,7 @@ def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
 
 @dataclass(frozen=True)
 class _Part:
-    """One polygon of a region. Its shape is written without its holes, so readers fill the holes as well."""
+    """One polygon of a region. A labelme shape has no holes, so readers fill the polygon's holes as well."""
 
     region: Region
     outer: Ring

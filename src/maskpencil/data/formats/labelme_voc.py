@@ -1,4 +1,4 @@
-"""Read the output of labelme2voc: `JPEGImages/`, `class_names.txt`, masks in `SegmentationClass/` or ...`ClassPNG/`.
+"""Read labelme2voc's output: `JPEGImages/`, `class_names.txt`, `SegmentationClass/` or `SegmentationClassPNG/`.
 
 Source: `examples/semantic_segmentation/labelme2voc.py` in https://github.com/wkentaro/labelme; the masks moved from
 SegmentationClassPNG/ to SegmentationClass/, and the arrays from there to SegmentationClassNpy/, in version 5.3

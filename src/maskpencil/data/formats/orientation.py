@@ -3,7 +3,8 @@
 Phones store portrait photographs rotated by 90 degrees, with an EXIF entry that says how to rotate them for display.
 Tools that ignore EXIF write the size, the outlines, or both for the pixels as stored. If an annotation file exchanges
 the width and height of the image as shown, its outlines decide: if an outline extends beyond the size in the file,
-outlines are in pixels of the image as shown; if an outline extends beyond the image as shown, they are not.
+the outlines are in pixels of the image as shown; if an outline extends beyond the image as shown, the outlines are not
+in pixels of the image as shown.
 """
 
 from collections.abc import Sequence

@@ -103,8 +103,8 @@ def pair_by_lists(
     """Pair images and masks of equal names, and assign the pairs to splits by the lists in ImageSets/Segmentation/.
 
     The lists may also lie in `folder`. Their lines are names, paths of images, or paths of images and masks. Returns
-    the pairs, and notes, such as on names without a mask: the lists of Pascal VOC and CVAT also name images without
-    masks.
+    the pairs, and notes, such as how many names in a list have no mask, since the lists of Pascal VOC and CVAT also
+    name images without masks.
 
     Args:
         folder: the folder of the data set.

@@ -312,9 +312,10 @@ def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     columns or rows. Their rounding error is thus less than half a pixel, so that the reader, which tests pixel centers,
     restores exactly the same label map.
 
-    The background (see `annotations.undrawn_class`) is not written. YOLO cannot represent ignored pixels, so they
-    become background. If no class is the background, no polygon covers ignored pixels, and with classes.yaml these
-    pixels are read as ignored. Without splits `data.yaml` has only `train`, while Ultralytics requires `val` as well.
+    The background (see `annotations.undrawn_class`) is not written. YOLO cannot represent ignored pixels: no
+    polygon covers them, so they are read as background. Only if no class is the background, this package reads them as
+    ignored, with the help of classes.yaml. Without splits `data.yaml` has only `train`, while Ultralytics requires
+    `val` as well.
 
     Raises:
         OutputError: a file cannot be written.
@@ -404,10 +405,11 @@ class _Bridges:
             self._on.setdefault(side, []).append((int(starts[hole - 1, 1]), hole))
 
     def walk(self, number: int) -> Iterator[Point | int]:
-        """Yield the points (x, y) of a ring in order, and the numbers of the holes that lines connect to it.
+        """Yield the points (x, y) of a ring in order and, where a line leads to a hole, the number of the hole.
 
-        A YOLO polygon has no holes, so a line leads from a point of a ring to each hole and back. At such a point the
-        point, the number of the hole and the point again are yielded. A hole ends with its first point.
+        A YOLO polygon has no holes, so a line leads from a point of a ring to each hole and back. For each line, its
+        point on the ring, the number of the hole, and the same point again are yielded. The ring of a hole is closed:
+        its first point is yielded again at the end.
 
         Args:
             number: the number of the ring: 0 is the outline, the holes follow from 1.
