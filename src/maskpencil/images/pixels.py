@@ -184,8 +184,8 @@ def array_to_pixels(array: npt.NDArray[np.generic]) -> Pixels:
 def refuse_wide(image: Image.Image) -> None:
     """Refuse a Pillow image of floats, or of 32-bit integers that are unlikely to be 16-bit levels.
 
-    Integers are refused only if the image was not read from a file. Then they must be from 0 to 65535, and some must be
-    over 255, unless all are 0.
+    Integers that were read from a file are accepted. Other integers are accepted only if they are from 0 to 65535 and
+    the greatest is over 255, or if all are 0.
     """
     if image.mode == "F" or (image.mode == "I" and image.format is None):
         array = np.array(image)

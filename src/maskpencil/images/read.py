@@ -53,8 +53,8 @@ _GRAY = 17
 class Header:
     """The header of an image file.
 
-    `size` is (height, width) as stored. `orientation` is EXIF's, 1 to 8: from 2 on viewers rotate or mirror the image,
-    and from 5 on its height and width are exchanged. `pages` is the number of images in the file.
+    `size` is (height, width) as stored. `orientation` is that of EXIF, 1 to 8: viewers rotate or mirror the image
+    unless it is 1, and exchange height and width if it is 5 or more. `pages` is the number of images in the file.
     """
 
     mode: str

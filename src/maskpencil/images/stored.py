@@ -29,7 +29,7 @@ class Stored:
         palette: (n, 3) uint8, the color of each number; None if the file has no palette.
         clear: the palette indices of fully transparent colors.
         shown_inverted: whether viewers show large numbers dark, as in a TIFF in which 0 is white.
-        bands: the number of bands besides alpha; 1, whatever their number, if some are marked as colors (RGB, CMYK).
+        bands: the number of bands besides alpha; always 1 if the file marks some of its bands as colors (RGB, CMYK).
     """
 
     values: npt.NDArray[Any]
@@ -140,7 +140,7 @@ def _of_tiff(source: str | os.PathLike[str] | bytes, name: str) -> Stored:
 
 
 def _numbers(values: Samples, bands: Bands) -> Samples:
-    """Return the numbers of one band; for a 1-bit image 0 for black and 255 for white."""
+    """Return the numbers (H, W) of one band as stored, but those of a 1-bit gray image as 0 (black) and 255 (white)."""
     if bands.bits > 1 or bands.model == "palette":
         return values
     white = values == (0 if bands.model == "white-is-zero" else 1)

@@ -414,7 +414,7 @@ def read_pages(file: IO[bytes], *, most: int = MAX_PAGES) -> list[TiffPage]:
 
 
 def main_pages(pages: list[TiffPage]) -> list[TiffPage]:
-    """Return the pages without masks and smaller copies of other pages."""
+    """Return all pages except masks and smaller copies of other pages; the first page if no other is left."""
     return [page for page in pages if not page.subfile & (_REDUCED | _MASK)] or pages[:1]
 
 
@@ -504,9 +504,9 @@ def _number_in(text: str) -> float | None:
 
 
 class JpegWindows:
-    """A reader of windows of a JPEG page with chroma subsampling, with the same pixels as Pillow for the whole page.
+    """A reader of windows of a JPEG-compressed TIFF page; the pixels are the same as when Pillow reads the whole page.
 
-    GDAL interpolates the colors differently.
+    It is needed for chroma subsampling, since GDAL interpolates the colors differently.
 
     Args:
         file: the open file.

@@ -52,8 +52,8 @@ def classifier_heatmap(
 def category_index(categories: tuple[str, ...], name: str) -> int:
     """Return the index of the category that `name` means.
 
-    `name` is tried in turn as the category's index from 0, its full name, one of its synonyms (a category such as
-    "tabby, tabby cat" lists them with commas), whole words, and any part of it, until a category matches.
+    `name` may be, in this order of precedence: the category's index, from 0; its full name; one of its synonyms (a
+    category such as "tabby, tabby cat" lists them with commas); whole words of it; any part of it.
 
     Raises:
         ConfigError: no category matches, or several do.

@@ -156,8 +156,9 @@ def find_sources(
 def results_name(source: Source) -> str:
     """Return a name for the folder of a source's results, from the path, pattern or address that the user gave.
 
-    It is the last part of a path or pattern without suffix and wildcards, or, if nothing is left, the folder before it.
-    For a live source or an image in memory it is the stem.
+    It is the name of a folder; for another path or a pattern, it is the last part without suffix and wildcards, or, if
+    nothing is left of it, the name of the nearest folder above without wildcards. For a live source or an image in
+    memory it is the stem.
     """
     if source.is_live or source.image is not None:
         return source.stem
@@ -397,8 +398,8 @@ def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell
 class _Folder:
     """What is known about `_Tree.root` or a folder below it.
 
-    `run` is the run folder, see `_is_run`, that contains it or is the folder itself; None if there is no such folder
-    below the root. `results` are the records of results in this folder and in the folders above it, up to the root.
+    `run` is the uppermost run folder, see `_is_run`, among this folder and its parents below the root; None if none of
+    these is a run folder. `results` are the records of results in this folder and its parents, including the root.
     """
 
     run: Path | None

@@ -49,7 +49,7 @@ def write_graph(folder: Path, place: Path, form: Form) -> None:
 
 
 def facts_of(network: Network, *, of: Path) -> dict[str, Any]:
-    """Return the content of `network.json`, see `graph_files`, for the graph of a network of the model folder `of`."""
+    """Return the content of `network.json`, see `graph_files`, for the graph of a network; `of` is its model folder."""
     upsampling = upsampling_of(network)
     # coarse scores that are not in place are never cut into tiles, whatever the network needs
     profile = measure_profile(network) if upsampling.in_place else NetworkProfile(None, 1)

@@ -196,7 +196,7 @@ def quantized_network(folder: Path) -> PreparedNetwork | None:
 
 
 def of_weights(weights: str) -> list[object]:
-    """Return what the `network.json` of an int8 graph states as `of`, its network: "int8" and `weights`.
+    """Return the entry "of" in the `network.json` of an int8 graph, which identifies its network: ["int8", weights].
 
     `weights` is the `fingerprint` of the model folder.
     """
@@ -294,7 +294,7 @@ def _machine(core: "openvino.Core", settings: Mapping[str, Any]) -> str:
 
 
 def own_cache(kind: str) -> Path | None:
-    """Find or create the folder `kind`, such as openvino, of the cache; return None if it is not private to this user.
+    """Find or create the cache's subfolder `kind`, such as openvino; return None if it is not private to this user.
 
     The content of the folder is executed, so a folder that is a link, belongs to another user or is writable by all
     users is not used.
@@ -364,7 +364,10 @@ def kept_size(path: Path) -> int:
 
 
 def read_kept(path: Path, array: Bytes) -> bool:
-    """Read the content that `keep_bytes` wrote into `array`, of `kept_size`; return False if missing or damaged."""
+    """Read a file that `keep_bytes` wrote, and fill `array` with its content; return False if missing or damaged.
+
+    The size of `array` must be that returned by `kept_size`.
+    """
     buffer = array.data
     try:
         with path.open("rb") as file:

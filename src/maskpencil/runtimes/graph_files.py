@@ -272,7 +272,10 @@ def read_arrays(folder: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def graph_name(folder: Path) -> list[object]:
-    """Return what the `network.json` of a graph states as `of`, its network: a version and a `graph_fingerprint`."""
+    """Return the entry "of" in the `network.json` of a graph, which identifies its network.
+
+    It is a list: the version of the graph folder's content, and the `graph_fingerprint` of the model folder.
+    """
     return [_VERSION, graph_fingerprint(folder)]
 
 
@@ -360,7 +363,7 @@ def checked_xml(content: bytes, data: int) -> bytes:
 def refuse_too_large(model: Any) -> None:
     """Check that an `openvino.Model` takes little memory for a small image.
 
-    The shape of the model's input for pixels stays dynamic.
+    The model gets the shape of a small image for the check, and its former, dynamic shape again if it passes.
 
     Raises:
         ValueError: the model is too large, or does not have exactly one input for pixels and one output of coarse

@@ -64,8 +64,9 @@ class OnnxRuntime(ConvertedRuntime):
 def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> bytes:
     """Build the graph from coarse scores to the outputs `kind`, see `Finish`, of a block of pixels.
 
-    With `mixed`, the graph has two more inputs, the interpolation matrices of the block's rows and columns, by which it
-    multiplies the scores, after a learned upsampling. Otherwise it only upsamples, and the caller cuts out the block.
+    The graph first applies the learned upsampling, if the network has one. With `mixed`, it then multiplies the result
+    by the interpolation matrices of the block's rows and columns, which are two more inputs. Without `mixed`, the
+    caller cuts the block out of the outputs.
     """
     with needed_for("--runtime onnx"):
         from onnx import TensorProto, helper, numpy_helper

@@ -136,8 +136,9 @@ class _Compiled:
 def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> openvino.Model:
     """Build the graph from coarse scores to the outputs `kind`, see `Finish`, of a block of pixels.
 
-    With `mixed`, the graph has two more inputs, the interpolation matrices of the block's rows and columns, by which it
-    multiplies the scores, after a learned upsampling. Otherwise it only upsamples, and the caller cuts out the block.
+    The graph first applies the learned upsampling, if the network has one. With `mixed`, it then multiplies the result
+    by the interpolation matrices of the block's rows and columns, which are two more inputs. Without `mixed`, the
+    caller cuts the block out of the outputs.
     """
     scores = op.parameter([-1, upsampling.classes, -1, -1], np.float32, name="scores")
     inputs, logits = [scores], scores
@@ -211,10 +212,10 @@ def _initialize_bindings() -> None:
 
 @contextmanager
 def _few_primitives_kept() -> Iterator[None]:
-    """Limit the primitive cache of oneDNN, if it is used for the first time inside the `with` block.
+    """Limit oneDNN's cache of primitives; this has an effect only if oneDNN is first used inside the `with` block.
 
-    oneDNN reads the limit at its first use from an environment variable, which is removed after the block if it was not
-    set before.
+    oneDNN reads the limit from an environment variable at its first use. If this variable is set already, it is left as
+    it is; otherwise it is removed after the block.
     """
     name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
     with _first_use:

@@ -75,7 +75,11 @@ def tiled_maps(
 def _exact_bands(
     runtime: Runtime, image: Windows, grid: Size, *, profile: NetworkProfile, tile: int, stride: int, first: int
 ) -> Iterator[tuple[int, Floats]]:
-    """Yield the index of the first pixel row, and the coarse scores (1, K, tile / stride, w), of each row of tiles."""
+    """Yield the index of the first pixel row, and the coarse scores (1, K, tile / stride, w), of each row of tiles.
+
+    `first` is the pixel row of the image at which to begin, a multiple of `tile`. `grid` (h, w) is the size of the
+    coarse scores of the whole image, and `stride` their stride in pixels.
+    """
     height, width = image.size
     halo = profile.halo
     for top in range(first, height, tile):
@@ -125,9 +129,10 @@ def _window(start: int, tile: int, halo: int, length: int) -> Part:
 
 
 def _end(start: int, tile: int, window: Part, length: int, scores: int, stride: int) -> int:
-    """Return the end of a tile in the scores of its window: the index after the last score to keep.
+    """Return the index after the last score of a tile along one axis, counted in the scores of its `window`.
 
-    For the last tile it is the end of all `scores` of the image, of which the last may belong to the network's padding.
+    The last tile ends with the last of the image's `scores`, even if these extend into the network's padding. `length`
+    is the length of the image in pixels.
     """
     if start + tile >= length:
         return scores - window.start // stride

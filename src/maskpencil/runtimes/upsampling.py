@@ -73,9 +73,9 @@ class Upsampling:
     def _side(self, pixels: tuple[int, int], grid: int, working: int, shown: int, *, cut: bool) -> "Side":
         """Return how the rows of a block, or its columns, are computed.
 
-        `pixels` is the range of the rows or columns: the first index and the index after the last. The other sizes are
-        those of `blocks`, along one axis. With `cut`, the block is cut from the output of a learned upsampling without
-        interpolation, which requires that `working` equals `shown`.
+        `pixels` is the range of the rows or columns: the first index and the index after the last. `grid`, `working`
+        and `shown` are the heights, or the widths, of the sizes that `blocks` describes. With `cut`, the block is cut
+        from the output of a learned upsampling without interpolation, which requires that `working` equals `shown`.
         """
         places, weights = _scaled(np.arange(*pixels), working, shown)  # (n, 2) pixels of the network's image
         if self.stride is None:

@@ -107,7 +107,10 @@ class _Plans(Sketch):
         self._light = FACING_LEFT if side > 0 else FACING_RIGHT
 
     def behind(self, meters: float) -> float:
-        """Return the position `meters` behind the facade; negative numbers are in front of it."""
+        """Return how far to the right, in meters, a point lies that is `meters` behind the facade.
+
+        If `meters` is negative, the point is in front of the facade.
+        """
         return self._side * meters
 
     def facing(

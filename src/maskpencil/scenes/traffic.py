@@ -50,7 +50,7 @@ REAR_LAMP, HEAD_LAMP, PLATE = rgb("c8202a"), rgb("f4efdc"), rgb("ece7cf")
 
 @dataclass(frozen=True)
 class Shape:
-    """A car's outline from rear to front: points (along the car, height) in meters, and half its widths."""
+    """The shape of a car, in meters: outlines of points (along the car, height) from rear to front, and half widths."""
 
     body: tuple[tuple[float, float], ...]  # up to the waist; the first and last point are the bumpers' lower edges
     cabin: tuple[tuple[float, float], ...]  # waist, roof, roof, waist
@@ -201,8 +201,8 @@ class _Plans(Sketch):
 def _across(low: tuple[float, float], high: tuple[float, float], half_low: float, half_high: float) -> Floats:
     """Return the corners (4, 3) of a strip across the car's width.
 
-    It lies between `low` and `high`, points (along the car, height) of the outline, where the car has half the
-    widths `half_low` and `half_high`.
+    The strip extends along the outline from the point `low` to the point `high`, both (along the car, height). Half its
+    width is `half_low` at `low` and `half_high` at `high`.
     """
     (s0, y0), (s1, y1) = low, high
     return np.array([(-half_low, y0, s0), (-half_high, y1, s1), (half_high, y1, s1), (half_low, y0, s0)])
@@ -240,10 +240,11 @@ class Person:
 
 @dataclass(frozen=True)
 class Walker:
-    """The position of a person who has `walked` this many meters.
+    """A walking person at one moment.
 
-    `across` is the direction of the stride: -1 to the left, 1 to the right, near 0 along the street. A person who walks
-    `away` shows the back of the head.
+    The position, in meters, is `right` of the street's center line and `along` the street; `walked` is the distance
+    walked so far, in meters, on which the position of the legs depends. `across` is the direction of the stride: -1 to
+    the left, 1 to the right, near 0 along the street. A person who walks `away` shows the back of the head.
     """
 
     person: Person

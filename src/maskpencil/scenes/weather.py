@@ -36,7 +36,7 @@ class Weather:
 
 @dataclass(frozen=True)
 class _Kind:
-    """One kind of weather; of each `Range`, a value is drawn at random for each street."""
+    """One kind of weather; from each field that is a `Range`, a value is drawn at random for each street."""
 
     share: float
     zenith: Color

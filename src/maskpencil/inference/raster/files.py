@@ -250,7 +250,7 @@ def _tiff_page(path: Path) -> tuple[tiff.TiffPage | None, int]:
     """Return the first page of a TIFF file, and the number of pages; (None, 1) if the file is not a TIFF.
 
     Raises:
-        ImageError: the file is a raw photo, or a file beside it that GDAL also reads is not a TIFF.
+        ImageError: the file is a raw photo; or a file PATH.ovr or PATH.msk, which GDAL also reads, is not a TIFF.
     """
     with path.open("rb") as file:
         if not tiff.is_tiff(file.read(4)):

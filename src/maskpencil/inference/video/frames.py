@@ -21,9 +21,10 @@ from maskpencil.inference.options import VideoOptions
 class VideoFacts:
     """Properties that a video file states.
 
-    `size` is (height, width) as shown, after `rotation`: 0, 90, 180 or 270 degrees clockwise from the stored image,
-    regardless of mirroring. `frames` (their number) and `duration` (seconds) may be estimates, and are None if unknown.
-    `rate` is in frames per second. `pixel_aspect` is the width of a shown pixel divided by its height.
+    `size` is (height, width) as shown. `rotation` is the angle by which the stored image is rotated clockwise when it
+    is shown: 0, 90, 180 or 270 degrees; it does not tell whether the image is mirrored as well. `frames` (their number)
+    and `duration` (seconds) may be estimates, and are None if unknown. `rate` is in frames per second. `pixel_aspect`
+    is the width of a shown pixel divided by its height.
     """
 
     size: tuple[int, int]
@@ -221,7 +222,8 @@ def select(
 
     The times of the result count from `start`; the distances between them do not change. A frame lasts until the next
     selected frame, the last frame until `end` or the end of the video. `time_base` is the time base of the frames;
-    their times must increase from 0.
+    their times must increase from 0. With `has_sound`, items are read until `_SOUND_BEHIND` seconds after `end`, since
+    sound may come later in the file than the images of the same time.
     """
     # by their decimals: the nearest binary fraction may lie just behind the frame that is meant
     first = ceil(Fraction(str(options.start)) / time_base)

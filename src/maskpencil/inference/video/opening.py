@@ -25,7 +25,7 @@ class Opening:
 
     `name` is the name in messages. `whitelist` lists the protocols that the source and everything it refers to may use.
     `demuxers` are the names of the demuxers (FFmpeg's readers of containers) that may read it. Reading fails after
-    `stall` seconds without data; a file has None.
+    `stall` seconds without data; `stall` is None for a file.
     """
 
     name: str

@@ -199,7 +199,10 @@ class VideoOutputs:
 
     @property
     def is_left(self) -> bool:
-        """Whether all viewers (window, pipe) are closed and there is no file to complete."""
+        """Whether the work can end early: all viewers (window, pipe) are closed, and no file needs further frames.
+
+        A file of a live source needs none.
+        """
         viewers = [viewer for viewer in (self._window, self._pipe) if viewer]
         written = self._overlay or self._masks
         return bool(viewers) and all(v.is_closed for v in viewers) and (self._form.is_live or not written)

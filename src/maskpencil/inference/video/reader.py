@@ -333,7 +333,7 @@ class Timeline:
 
     After each jump, all time stamps are shifted so that they continue from the end of the video before. The first
     stream that jumps sets the shift for all streams, so that sound and frames stay synchronous. `joints` are the times
-    of the jumps in seconds, after the shift.
+    of the jumps in seconds, counted in shifted time stamps.
     """
 
     def __init__(self) -> None:
@@ -349,7 +349,7 @@ class Timeline:
             stream: the index of the stream.
             pts: the time stamp in the file; with None the shift is the stream's last shift.
             time_base: the unit of `pts`, in seconds.
-            end: the end of everything read so far, in seconds after the shift; None if it is unknown.
+            end: the end of everything read so far in seconds, counted in shifted time stamps; None if it is unknown.
         """
         if pts is not None:
             time = pts * time_base

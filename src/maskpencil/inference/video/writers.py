@@ -206,7 +206,7 @@ class MaskWriter(Protocol):
 class MaskVideo(_Encoder):
     """A writer of label maps as a Matroska video (FFV1) in which the gray levels are exactly the class indices.
 
-    Times are rounded to milliseconds, as Matroska requires. The file is complete only after the end.
+    Times are rounded to milliseconds, as Matroska requires. The file is incomplete until the `with` block ends.
 
     Args:
         path: the file to write, ending in .mkv.
@@ -271,8 +271,8 @@ class MaskFrames:
 class RawFrames:
     """A writer of frames as raw rgb24, row by row from the top, to a file descriptor, by default standard output.
 
-    It writes past the buffer of `sys.stdout`, which Python flushes at exit: that would fail if the reader has closed
-    the pipe.
+    The buffer of `sys.stdout` is not used: Python flushes it at exit, and flushing fails if the reader has closed the
+    pipe.
     """
 
     def __init__(self, descriptor: int | None = None) -> None:
