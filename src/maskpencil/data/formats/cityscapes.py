@@ -32,7 +32,7 @@ DEEP = ("", "*/")
 """Where the folders of images and masks lie in the folders of `STARTS`, since each archive may be unpacked into its own
 folder."""
 
-MOST_FOLDERS = 20
+MAX_FOLDERS = 20
 
 LABEL_IDS = MaskEncoding(
     "index",
@@ -74,7 +74,7 @@ def recognize(root: Path) -> Recognized | None:
         DataError: no image has its mask, for example if there is only the test split.
     """
     folders = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
-    if len(folders) > MOST_FOLDERS or not any(folder.name.startswith(STARTS) for folder in folders):
+    if len(folders) > MAX_FOLDERS or not any(folder.name.startswith(STARTS) for folder in folders):
         return None
     images = _find(folders, IMAGES)
     found = [(name, folder) for name in (FINE, COARSE) if (folder := _find(folders, name))]

@@ -59,10 +59,10 @@ class PanopticMask(Drawing):
         """
         ids = read_ids(self.png)
         found, places = np.unique(ids, return_inverse=True)
-        strangers = [number for number in found.tolist() if number not in self.class_of and number != NO_SEGMENT]
-        if strangers:
+        unknown = [number for number in found.tolist() if number not in self.class_of and number != NO_SEGMENT]
+        if unknown:
             raise ImageError(
-                f"{self.png}: holds the segment {strangers[0]}{' and others' * (len(strangers) > 1)}, which "
+                f"{self.png}: holds the segment {unknown[0]}{' and others' * (len(unknown) > 1)}, which "
                 f"segments_info of {self.path.name} does not list; expected only ids listed there; export the PNG and "
                 "the JSON again"
             )

@@ -37,7 +37,7 @@ from maskpencil.plain_text import counted
 SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
 
 PEEKED = 3
-FEW = 32
+MAX_SAMPLED = 32
 """If a folder has at most this many files, all are examined; otherwise the first `PEEKED`, and the rest if one of these
 is in the format."""
 
@@ -53,7 +53,7 @@ class Area:
 def files_in_format(root: Path, suffixes: Collection[str], fits: Callable[[Path], bool]) -> list[Path]:
     """Return the files below `root` that are in a format.
 
-    In a folder with more than `FEW` files, the first `PEEKED` files are examined; if none of them fits, no file of
+    In a folder with more than `MAX_SAMPLED` files, the first `PEEKED` files are examined; if none of them fits, no file of
     this folder is returned.
 
     Args:
@@ -68,7 +68,7 @@ def files_in_format(root: Path, suffixes: Collection[str], fits: Callable[[Path]
     return [
         path
         for paths in by_folder.values()
-        if len(paths) <= FEW or any(map(fits, paths[:PEEKED]))
+        if len(paths) <= MAX_SAMPLED or any(map(fits, paths[:PEEKED]))
         for path in paths
         if fits(path)
     ]

@@ -14,7 +14,7 @@ from maskpencil.errors import DataError
 from maskpencil.regular_files import read_lines
 
 IMAGE, MASK, NAMES = "img.png", "label.png", "label_names.txt"
-FEW = 20
+MAX_SAMPLED = 20
 """The largest number of folders that are examined to recognize a data set."""
 
 
@@ -27,7 +27,7 @@ def recognize(root: Path) -> Recognized | None:
         DataError: two folders number their classes differently, or the names are not valid class names.
     """
     folders = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
-    if not any((folder / MASK).is_file() and (folder / NAMES).is_file() for folder in folders[:FEW]):
+    if not any((folder / MASK).is_file() and (folder / NAMES).is_file() for folder in folders[:MAX_SAMPLED]):
         return None
     found = Found()
     names: dict[int, tuple[str, Path]] = {}

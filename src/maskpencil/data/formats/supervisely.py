@@ -18,7 +18,7 @@ from maskpencil.classes import Color
 from maskpencil.data.drawing import Bitmap, Points, Polygon, box
 from maskpencil.data.formats.annotations import Entry, mentions, read_json, shown
 from maskpencil.data.formats.base import Recognized
-from maskpencil.data.formats.drawn import FEW, Area, DrawnImages, color_of
+from maskpencil.data.formats.drawn import MAX_SAMPLED, Area, DrawnImages, color_of
 from maskpencil.data.formats.orientation import known_header
 from maskpencil.errors import DataError, ImageError
 from maskpencil.images import decoding, opened_image
@@ -69,8 +69,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def _is_dataset(folder: Path) -> bool:
-    """Return whether one of the first `FEW` JSON files of a folder is in Supervisely's format."""
-    files = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))[:FEW]
+    """Return whether one of the first `MAX_SAMPLED` JSON files of a folder is in Supervisely's format."""
+    files = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))[:MAX_SAMPLED]
     return any(mentions(path, KEYS) for path in files)
 
 

@@ -268,7 +268,7 @@ def is_flat(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
 
 
 NO_CLASS = -1
-FEW = 6
+MAX_SAMPLED = 6
 """The largest number of colors that a message lists."""
 
 NEIGHBORHOOD = 17
@@ -428,7 +428,9 @@ class MaskEncoding:
         """The values that have a class or are ignored, for messages: a few colors, or numbers as ranges."""
         values = sorted(self.table)
         if self.kind == "color":
-            return self.shown(list(self.table)[:FEW]) + (f" and {len(values) - FEW} more" if len(values) > FEW else "")
+            return self.shown(list(self.table)[:MAX_SAMPLED]) + (
+                f" and {len(values) - MAX_SAMPLED} more" if len(values) > MAX_SAMPLED else ""
+            )
         ends = [value for value in values if value + 1 not in self.table]
         starts = [value for value in values if value - 1 not in self.table]
         return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in zip(starts, ends, strict=True))
