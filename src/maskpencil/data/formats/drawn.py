@@ -53,7 +53,7 @@ class Area:
 def files_in_format(root: Path, suffixes: Collection[str], fits: Callable[[Path], bool]) -> list[Path]:
     """Return the files below `root` that are in a format.
 
-    In a folder with more than `MAX_SAMPLED` files, the first `PEEKED` files are examined; if none of them fits, no file of
+    In a folder of more than `MAX_SAMPLED`, the first `PEEKED` files are examined; if none of them fits, no file of
     this folder is returned.
 
     Args:

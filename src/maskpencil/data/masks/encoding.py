@@ -268,7 +268,7 @@ def is_flat(numbers: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
 
 
 NO_CLASS = -1
-MAX_SAMPLED = 6
+MAX_SHOWN = 6
 """The largest number of colors that a message lists."""
 
 NEIGHBORHOOD = 17
@@ -428,8 +428,8 @@ class MaskEncoding:
         """The values that have a class or are ignored, for messages: a few colors, or numbers as ranges."""
         values = sorted(self.table)
         if self.kind == "color":
-            return self.shown(list(self.table)[:MAX_SAMPLED]) + (
-                f" and {len(values) - MAX_SAMPLED} more" if len(values) > MAX_SAMPLED else ""
+            return self.shown(list(self.table)[:MAX_SHOWN]) + (
+                f" and {len(values) - MAX_SHOWN} more" if len(values) > MAX_SHOWN else ""
             )
         ends = [value for value in values if value + 1 not in self.table]
         starts = [value for value in values if value - 1 not in self.table]

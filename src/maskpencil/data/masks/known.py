@@ -11,7 +11,7 @@ from maskpencil.data.masks.discovery import (
     lossy_note,
     nearest_if_lossy,
 )
-from maskpencil.data.masks.encoding import MAX_SAMPLED, MaskEncoding, MaskFacts
+from maskpencil.data.masks.encoding import MAX_SHOWN, MaskEncoding, MaskFacts
 from maskpencil.errors import DataError
 
 
@@ -62,10 +62,11 @@ def choose_encoding(
             discovery = discover_encoding(facts, given)
             note = "all masks hold other values than published: they are read by the classes.yaml alone"
             return Discovery(discovery.encoding, (note, *discovery.notes))
-        strangers = sorted(value for value in facts[0].values_for(first.kind) if value not in first.table)
+        unknown = sorted(value for value in facts[0].values_for(first.kind) if value not in first.table)
         what = "colors" if colored else "values"
         raise DataError(
-            f"{facts[0].path}: holds the {what} {first.shown(strangers[:MAX_SAMPLED])}{', ...' * (len(strangers) > MAX_SAMPLED)}, and "
+            f"{facts[0].path}: holds the {what} {first.shown(unknown[:MAX_SHOWN])}"
+            f"{', ...' * (len(unknown) > MAX_SHOWN)}, and "
             f"all masks hold {what} that the published data set does not have; name their classes"
             f"{' and colors' if colored else ''} in a classes.yaml"
         )
