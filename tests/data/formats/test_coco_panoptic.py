@@ -139,7 +139,7 @@ def test_no_png_is_taken_for_the_image_of_its_name(save_files) -> None:
     root = save_files(files("panoptic.json", "panoptic/{}.png", "images/{}.jpg", "a", "b"))
     for name in "ab":
         (root / "images" / f"{name}.jpg").unlink()
-    with pytest.raises(DataError, match="lists 2 masks, 0 of them without their PNG, but no image"):
+    with pytest.raises(DataError, match="lists 2 masks, 0 of them without their PNG, but none of their images"):
         open_folder(root)
 
 
