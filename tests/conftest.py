@@ -190,6 +190,26 @@ def smallest_backbone(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
+def narrow_alexnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every AlexNet fc6 and fc7 of 64 channels instead of 4096, which hold 54 of its 57 million weights."""
+    from torch import nn
+
+    from maskpencil.models.backbones import alexnet
+
+    def narrowed(wide: type[nn.Module]) -> type[nn.Module]:
+        class Narrow(wide):
+            def __init__(self, *arguments, **options) -> None:
+                super().__init__(*arguments, **options)
+                self.channels[32] = 64
+                self.fc6, self.fc7 = nn.Conv2d(256, 64, 6), nn.Conv2d(64, 64, 1)
+
+        return Narrow
+
+    for name in ("AlexNet", "ReleasedAlexNet"):
+        monkeypatch.setattr(alexnet, name, narrowed(getattr(alexnet, name)))
+
+
+@pytest.fixture
 def make_video(tmp_path: Path) -> "MakeVideo":
     """Write a small video: a white square in the upper left of gray frames that grow lighter."""
     import av

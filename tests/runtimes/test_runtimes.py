@@ -72,7 +72,7 @@ def test_entropy_is_0_for_a_certain_class_and_1_for_equal_probabilities(make_seg
 
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["openvino", ONNX])
-def test_the_released_networks_run_in_other_runtimes_too(both, runtime):
+def test_the_released_networks_run_in_other_runtimes_too(both, narrow_alexnet, runtime):
     by_torch, other = both("alexnet", runtime=runtime, stride=32, as_released=True)
     image = noise(45, 61)
     np.testing.assert_allclose(other.logits_batch([image]), by_torch.logits_batch([image]), rtol=1e-3, atol=1e-3)

@@ -182,7 +182,7 @@ def test_a_frozen_backbone_stays_as_it_was(tiny_folder, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "stride"), [("heavy", 32), ("cvpr", 16)])
-def test_the_authors_recipes_train(recipe, stride, tiny_folder, tmp_path):
+def test_the_authors_recipes_train(narrow_alexnet, recipe, stride, tiny_folder, tmp_path):
     settings = {"backbone": "alexnet", "weights": "none", "device": "cpu", "quiet": True, "epochs": 1}
     run = train(tiny_folder, out=tmp_path / "run", recipe=recipe, stride=stride, batch_size=2, **settings)
     with (run.folder / "metrics.csv").open() as file:
