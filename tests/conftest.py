@@ -40,6 +40,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 
     In a worker of xdist pytest-cov has two collectors, and pausing one starts the other.
     """
+    return (yield from _untraced(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """Run the fixtures of tests marked untraced likewise: some convert a network."""
+    return (yield from _untraced(item))
+
+
+def _untraced(item: pytest.Item) -> Generator[None]:
     trace = sys.gettrace()
     if item.get_closest_marker("untraced"):
         sys.settrace(None)
