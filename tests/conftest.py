@@ -40,6 +40,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
 
     In a worker of xdist pytest-cov has two collectors, and pausing one starts the other.
     """
+    return (yield from _untraced(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
+    """Run the fixtures of tests marked untraced likewise: some convert a network."""
+    return (yield from _untraced(item))
+
+
+def _untraced(item: pytest.Item) -> Generator[None]:
     trace = sys.gettrace()
     if item.get_closest_marker("untraced"):
         sys.settrace(None)
@@ -187,6 +197,26 @@ def smallest_backbone(monkeypatch: pytest.MonkeyPatch) -> str:
     family = Family("ThreeConvolutions", ("smallest",), "tests", create)
     monkeypatch.setattr(backbones, "FAMILIES", (*backbones.FAMILIES, family))
     return "smallest"
+
+
+@pytest.fixture
+def narrow_alexnet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every AlexNet fc6 and fc7 of 64 channels instead of 4096, which hold 54 of its 57 million weights."""
+    from torch import nn
+
+    from maskpencil.models.backbones import alexnet
+
+    def narrowed(wide: type[nn.Module]) -> type[nn.Module]:
+        class Narrow(wide):
+            def __init__(self, *arguments, **options) -> None:
+                super().__init__(*arguments, **options)
+                self.channels[32] = 64
+                self.fc6, self.fc7 = nn.Conv2d(256, 64, 6), nn.Conv2d(64, 64, 1)
+
+        return Narrow
+
+    for name in ("AlexNet", "ReleasedAlexNet"):
+        monkeypatch.setattr(alexnet, name, narrowed(getattr(alexnet, name)))
 
 
 @pytest.fixture

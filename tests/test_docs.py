@@ -28,10 +28,18 @@ LONGEST = {"README.md": 100, "architecture.md": 500}
 
 
 def quick(resolve: Callable[..., Any]) -> Callable[..., Any]:
-    """Replace every training on the pages by one epoch of a small untrained network, without download."""
+    """Replace every training on the pages by one epoch of a small untrained network, in small batches, offline."""
 
     def resolved(config: Any, *others: Any) -> Any:
-        small = replace(config, backbone="test_resnet", weights="none", epochs=1, time_budget=None, image_size="native")
+        small = replace(
+            config,
+            backbone="test_resnet",
+            weights="none",
+            epochs=1,
+            time_budget=None,
+            image_size="native",
+            batch_size=2,
+        )
         return resolve(small, *others)
 
     return resolved
@@ -71,6 +79,7 @@ def work(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     shutil.copytree(prepared, tmp_path / "work")
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setattr(training, "resolve", quick(training.resolve))
+    monkeypatch.setattr(training, "add_graph", lambda *_, **__: None)  # takes longer than such a training
 
 
 @pytest.mark.slow

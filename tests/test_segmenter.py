@@ -85,8 +85,8 @@ def test_one_image_and_a_batch_give_the_same_logits_and_probabilities(segmenter)
 
 
 @pytest.mark.slow
-def test_the_image_size_of_the_model_can_be_replaced(segmenter, make_segmenter, tmp_path):
-    make_segmenter(image_size=(32, 48)).save(tmp_path / "scaling")
+def test_the_image_size_of_the_model_can_be_replaced(segmenter, make_segmenter, smallest_backbone, tmp_path):
+    make_segmenter(smallest_backbone, image_size=(32, 48)).save(tmp_path / "scaling")
     for asked, expected in ((None, (32, 48)), ("native", None), (64, 64), ((16, 24), (16, 24))):
         settings = {"runtime": segmenter.runtime.name, "device": "cpu", "precision": "fp32"}
         loaded = Segmenter.from_pretrained(tmp_path / "scaling", **settings, image_size=asked)

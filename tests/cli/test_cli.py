@@ -197,7 +197,7 @@ def test_info_counts_the_weights_that_torch_counts(backbone):
 
 
 @pytest.mark.slow
-def test_a_ports_weights_become_a_model_that_predicts(tmp_path, tiny_folder, capsys, monkeypatch):
+def test_a_ports_weights_become_a_model_that_predicts(narrow_alexnet, tmp_path, tiny_folder, capsys, monkeypatch):
     torch = pytest.importorskip("torch")
     from maskpencil.models import FCNConfig, build_fcn
 

@@ -2,6 +2,7 @@ import csv
 import json
 import signal
 import threading
+from functools import partial
 
 import pytest
 import safetensors.torch
@@ -182,7 +183,7 @@ def test_a_frozen_backbone_stays_as_it_was(tiny_folder, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("recipe", "stride"), [("heavy", 32), ("cvpr", 16)])
-def test_the_authors_recipes_train(recipe, stride, tiny_folder, tmp_path):
+def test_the_authors_recipes_train(narrow_alexnet, recipe, stride, tiny_folder, tmp_path):
     settings = {"backbone": "alexnet", "weights": "none", "device": "cpu", "quiet": True, "epochs": 1}
     run = train(tiny_folder, out=tmp_path / "run", recipe=recipe, stride=stride, batch_size=2, **settings)
     with (run.folder / "metrics.csv").open() as file:
@@ -263,7 +264,9 @@ def test_images_that_the_memory_does_not_hold_are_kept_on_disk(tiny_folder, tmp_
 
 @pytest.mark.slow
 @pytest.mark.untraced
-def test_a_compiled_network_learns_the_same(smallest_backbone, tiny_folder, tmp_path):
+def test_a_compiled_network_learns_the_same(smallest_backbone, tiny_folder, tmp_path, monkeypatch):
+    # what torch traces, without a compiler of C++, which takes most of the time
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     settings = {**SMALL, "backbone": smallest_backbone, "epochs": 2, "learning_rate": 1e-3, "precision": "fp32"}
     runs = [train(tiny_folder, out=tmp_path / "run", compile=fuse, **settings) for fuse in (False, True)]
     losses = [[float(row["loss"]) for row in metrics_without_times(run.folder)] for run in runs]

@@ -1,7 +1,5 @@
 import os
 import socket
-import subprocess
-import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +11,7 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from tests.forks import Forks
 from torchvision import models
 
 from maskpencil.errors import ModelError
@@ -170,9 +169,11 @@ def test_the_environment_moves_the_caches_and_a_full_one_needs_no_network(no_cac
     tensors = {name: tensor.contiguous() for name, tensor in classifier.state_dict().items()}
     save_file(tensors, in_hub_cache(no_cache / "home" / "hub", "timm/test_convnext.r160_in1k", "model.safetensors"))
     code = "from maskpencil.models import create_backbone as c; print(c('test_convnext').origin.title)"
-    for settings in ({"HF_HOME": str(no_cache / "home")}, {"HF_HOME": str(no_cache / "home"), "HF_HUB_OFFLINE": "1"}):
-        done = subprocess.run([sys.executable, "-c", code], env=os.environ | settings, capture_output=True, text=True)
-        assert (done.stdout, done.returncode) == ("timm's test_convnext.r160_in1k\n", 0), done.stderr
+    home = {"HF_HOME": str(no_cache / "home")}
+    with Forks(no_cache / "forks", ("maskpencil.models",)) as forks:  # which imports nothing of the hub yet
+        for settings in (home, home | {"HF_HUB_OFFLINE": "1"}):
+            done = forks.run(f"assert 'huggingface_hub' not in __import__('sys').modules; {code}", environment=settings)
+            assert (done.stdout, done.returncode) == ("timm's test_convnext.r160_in1k\n", 0), done.stderr
 
 
 @pytest.mark.parametrize(
