@@ -65,7 +65,7 @@ def test_found_colors_differ_and_start_with_black() -> None:
         (("road",), ((0, 0, 256),), 255, r"whole numbers from 0 to 255, but got \[0, 0, 256\]"),
         (("road",), ((0, 0),), 255, r"three whole numbers .* got \[0, 0\]"),
         (("road",), ((0, 0, 0.5),), 255, "whole numbers"),
-        (("road", "car"), (), 1, "1 is 'car'"),
+        (("road", "car"), (), 1, "1 is the index of 'car'"),
     ],
 )
 def test_classes_that_cannot_be_are_refused(

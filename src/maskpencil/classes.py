@@ -258,7 +258,7 @@ class _PlainLoader(yaml.SafeLoader):
         if getattr(event, "tag", None):
             raise DataError(f"line {line} has the tag {event.tag!r}, which is not supported; write a plain value")
         if self.depth == MAX_YAML_DEPTH:
-            raise DataError(f"line {line} is nested more than {MAX_YAML_DEPTH} levels deep; expected a flat file")
+            raise DataError(f"line {line} is nested more than {MAX_YAML_DEPTH} levels deep; expected a list of names")
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1

@@ -86,10 +86,10 @@ def temporary_beside(path: Path) -> Path:
 
 @contextmanager
 def recorded_below(folder: Path, record: Record) -> Iterator[None]:
-    """Within the block, call `record` each time just before a file appears below `folder`.
+    """Return a context in which `record` is called each time just before a file appears below `folder`.
 
     `record` may be called from any thread. It is called for files that `written_whole` writes, and for files in folders
-    that `folder_written_whole` writes with `fresh`.
+    that `folder_written_whole` writes if its argument `fresh` is True.
     """
     entry = (folder, record)
     _recorders.append(entry)

@@ -244,7 +244,7 @@ class ThresholdCounts:
         self.add(np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape), images=1)
 
     def add(self, counts: npt.NDArray[np.int64], *, images: int) -> None:
-        """Add the pixel counts (2, 256) of several images, whose number is `images`."""
+        """Add the pixel counts (2, 256), outside and inside the class by probability, of `images` images."""
         self.counts += counts
         self.images += images
 

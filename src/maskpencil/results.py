@@ -292,9 +292,9 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _key(folder: Path, path: Path) -> str:
-    """Return the key of a file below a folder of results.
+    """Return a text that is equal for paths below a folder that Windows or macOS treat as the same file.
 
-    The key ignores case and Unicode form, as Windows and macOS do.
+    It does not depend on upper or lower case, nor on the Unicode normalization of the path.
     """
     below = "/".join(path.parts[len(folder.parts) :])
     return unicodedata.normalize("NFC", below).casefold()

@@ -45,5 +45,5 @@ def test_a_crop_begins_at_its_offset():
 
 
 def test_windows_must_be_square():
-    with pytest.raises(ConfigError, match="square"):
+    with pytest.raises(ConfigError, match="the same for height and width"):
         Grid().through(nn.Conv2d(1, 1, (3, 5)))

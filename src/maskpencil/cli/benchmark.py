@@ -19,8 +19,8 @@ def command(
         str,
         Parameter(
             help="A model folder, whose speed is measured in every runtime on this machine; or the word "
-            "sliding-window, to compare the speed of a classifier that is applied once to the whole image, as a fully "
-            "convolutional network, with that of the same classifier applied to one window after another."
+            "sliding-window, to compare two ways to apply a classifier: once to the whole image, as a fully "
+            "convolutional network, or to one window after another."
         ),
     ],
     images: Annotated[

@@ -51,7 +51,8 @@ def command(
     out: Annotated[
         Path | None,
         option(
-            "The PNG file to write, for a single class; by default a file per class in a new folder in runs/heatmap.",
+            "The PNG file to write if there is a single class; by default a file per class in a new folder in "
+            "runs/heatmap.",
             OUTPUT,
             "FILE",
         ),

@@ -302,7 +302,7 @@ def _class_dict(path: Path) -> ClassSet:
     for number, row in enumerate(rows[1:], start=2):
         cells = dict(zip(heading, row, strict=False))
         if not cells["name"] or len(row) < len(heading):
-            raise DataError(f"row {number} is {', '.join(row)[:60]!r}; expected {', '.join(heading)}")
+            raise DataError(f"row {number} is {', '.join(row)[:60]!r}; expected the columns {', '.join(heading)}")
         names.append(cells["name"])
         palette.append(_color(path, number, [cells[channel] for channel in "rgb"]))
     return ClassSet(tuple(names), tuple(palette))

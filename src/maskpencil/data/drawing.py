@@ -226,10 +226,10 @@ MaskSource = Path | Drawing | Layers | ClassPages
 
 
 def mask_pixels(mask: MaskSource) -> MaskPixels:
-    """Read the values of a mask file, or the class numbers of a mask given as shapes, layers or pages.
+    """Read the values of a mask file, or the class numbers of a mask given as shapes, several files or TIFF pages.
 
     Raises:
-        ImageError: the file is not a readable image that may hold classes.
+        ImageError: the file is not a readable image, or its pixels cannot be classes.
     """
     if isinstance(mask, Drawing | Layers):
         return MaskPixels(mask.draw(), None)

@@ -159,7 +159,7 @@ def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> openvi
 
 
 def _outputs(logits: Any, kind: Finish) -> list[Any]:
-    """Return the nodes that compute the outputs `kind`, see `Finish`, from `logits` (N, K, H, W)."""
+    """Return the nodes that compute outputs from `logits` (N, K, H, W); `kind` says which, see `Finish`."""
     if kind == "logits":
         return [logits]
     axis = op.constant(np.array([1], np.int64))

@@ -123,7 +123,7 @@ class Block:
     across: Side
 
     def moved(self, rows: int) -> "Block":
-        """Return this block for an array of scores with `rows` more rows at its top, or fewer if negative."""
+        """Return this block with `rows` added to its row indices, for scores with `rows` more rows at their top."""
         span = slice(self.down.span.start + rows, self.down.span.stop + rows)
         return replace(self, down=replace(self.down, span=span))
 

@@ -45,10 +45,10 @@ def draw_scene(seed: int, size: tuple[int, int]) -> Scene:
 
 
 def drive(seed: int, frames: int, size: tuple[int, int], *, frame_rate: float = 24) -> Iterator[Scene]:
-    """Yield the scenes of a drive through the street of a seed, at `frame_rate` frames per second.
+    """Yield `frames` scenes of a drive through the street that `seed` generates, at `frame_rate` frames per second.
 
     Raises:
-        ConfigError: the seed is negative, a side is shorter than 32 pixels, or there is no frame to draw.
+        ConfigError: the seed is negative, a side is shorter than 32 pixels, or `frames` is below 1.
     """
     if seed < 0:
         raise ConfigError(f"the seed of a scene must not be negative, but got {seed}")

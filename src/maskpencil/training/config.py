@@ -114,8 +114,8 @@ class TrainConfig:
     """Keep the layers fc6 and fc7 of VGG and AlexNet as convolutions, or leave them out; other backbones have none."""
 
     learned_upsampling: Literal["all", "twofold", "none"] = RECIPE
-    """The upsampling layers that are trained: all, twofold (all except the last, that is, the layers that double the
-    size) or none; layers that are not trained interpolate bilinearly."""
+    """The upsampling layers that are trained: all, twofold (only those that double the size, which are all
+    except the last) or none; layers that are not trained interpolate bilinearly."""
 
     at_once_scales: bool = RECIPE
     """Scale the features of pool4 by 0.01 and of pool3 by 0.0001, as in the paper's FCN-8s that is trained in one
@@ -155,9 +155,9 @@ class TrainConfig:
     """The momentum of sgd and muon, 0 to 0.99; other optimizers ignore it."""
 
     learning_rate: float | str = RECIPE
-    """The highest learning rate of the schedule: a NUMBER, such as 1e-3, for a loss that is averaged over the pixels of
-    a batch; sum:NUMBER, such as sum:1e-10, for a loss that is summed over the pixels, as in the released networks; or
-    find, for the rate at which the loss falls fastest in a test of a hundred steps at rising rates, before training."""
+    """The highest learning rate of the schedule. With NUMBER, such as 1e-3, the loss is averaged over the pixels of a
+    batch; with sum:NUMBER, such as sum:1e-10, it is summed over them, as in the released networks; with find, a test of
+    a hundred steps at rising rates, before training, finds the rate at which the loss falls fastest."""
 
     backbone_rate: float = RECIPE
     """The learning rate of the backbone as a multiple of `learning_rate`, above 0; to keep the backbone unchanged, set
@@ -169,9 +169,9 @@ class TrainConfig:
 
     then_finetune: bool = False
     """After training with `freeze` backbone, train the whole network in a second run that starts from the first run's
-    model. The first run is kept in RUN-frozen, where RUN is the run folder; it takes a fifth of a time budget, and
-    `epochs` is the length of the second run. The first run uses lbfgs if `loss` is cross-entropy and no optimizer is
-    given."""
+    model. The first run is kept in RUN-frozen, where RUN is the run folder. With `time_budget`, the first run takes a
+    fifth of the time; `epochs` sets only the length of the second run. The first run uses lbfgs if `loss` is
+    cross-entropy and no optimizer is given."""
 
     cache_views: int = RECIPE
     """With a frozen backbone, the number of randomly augmented versions of each image whose features are cached; by

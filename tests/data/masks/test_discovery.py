@@ -403,7 +403,7 @@ def test_a_class_that_the_file_does_not_name_is_not_lost_in_compression(tmp_path
 
 def test_a_photograph_is_no_mask(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png: has 256 colors or more and few even areas, like a photograph"):
+    with pytest.raises(DataError, match=r"a\.png: has at least 256 colors and few even areas, like a photograph"):
         discover_encoding(scan_masks([tmp_path / "a.png"]), None)
 
 

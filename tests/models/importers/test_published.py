@@ -88,5 +88,7 @@ def test_what_is_missing_unexpected_or_misshaped_is_listed(alexnet):
 
 
 def test_a_network_of_others_is_refused():
-    with pytest.raises(ModelError, match=r"net\.pth: is not one of the authors' networks; expected score_fr"):
+    with pytest.raises(
+        ModelError, match=r"net\.pth: is not a network of the FCN authors; expected the tensors score_fr"
+    ):
         load_published({"conv1.weight": torch.zeros(1)}, source="net.pth")

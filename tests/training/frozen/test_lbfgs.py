@@ -56,7 +56,8 @@ def test_a_coordinate_scores_features_that_are_uncorrelated_and_of_one_size(netw
         torch.testing.assert_close(new @ whitened.kernel.T.double() + whitened.bias, scores, rtol=1e-3, atol=1e-3)
 
 
-def test_gradients_of_coordinates_are_those_of_the_loss_in_them(network, cache):
+@pytest.mark.parametrize("l2", [0.0, 0.01])
+def test_gradients_of_coordinates_are_those_of_the_loss_in_them(l2, network, cache):
     whitening = Whitening(network, cache)
     whitening.read()
     names = ("kernel", "bias")
@@ -69,14 +70,12 @@ def test_gradients_of_coordinates_are_those_of_the_loss_in_them(network, cache):
             for (layer, scale), features in zip(layers(network), cache.tensors, strict=True)
         )
         total.backward()
-        return total.detach()
+        return float(total.detach()) + whitening.take_gradients(l2)
 
     loss()
-    whitening.take_gradients()
     for layer in whitening.layers:
         layer.kernel.data, layer.bias.data = layer.kernel.data / 100, layer.bias.data / 100  # where it is smooth
     loss()
-    whitening.take_gradients()
     for layer in whitening.layers:
         for name in names:
             coordinate = getattr(layer, name)
@@ -88,4 +87,4 @@ def test_gradients_of_coordinates_are_those_of_the_loss_in_them(network, cache):
             coordinate.data = kept - step * direction
             below = loss()
             coordinate.data = kept
-            assert float(above - below) / (2 * step) == pytest.approx(expected, rel=0.05, abs=1e-4)
+            assert (above - below) / (2 * step) == pytest.approx(expected, rel=0.05, abs=1e-4)

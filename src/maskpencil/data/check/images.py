@@ -163,7 +163,9 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> 
 
 
 def _shares_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> str:
-    """Return the end of a message: how many images of val and test are also in train, such as ", 3 of 5 of val".
+    """Return the last part of a message, which says how many images of other splits are also in train.
+
+    An example is ", 3 of 5 of val".
 
     A split with a share below `MIN_MENTIONED_SHARE` is not mentioned. Each of the `groups` holds the indices of all
     `views` that show the same image.

@@ -36,7 +36,7 @@ class View:
 
 
 def views_of(split: str, images: Collection[str], masks: Mapping[str, Path]) -> list[View]:
-    """Group masks by their folder and by the text that their names add to the names of the images.
+    """Group masks by folder and by what their names add to those of the images, such as `_mask` in `a_mask` for `a`.
 
     Args:
         split: the split of the images.

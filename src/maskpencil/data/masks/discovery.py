@@ -253,7 +253,7 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
     if lossy:
         if flat.total() < EVEN_SHARE * (values.total() + sum(fact.others for fact in facts)):
             strangest = max(facts, key=lambda fact: len(fact.values))
-            raise DataError(f"{strangest.path}: has {len(strangest.values)} colors or more {LIKE_A_PHOTOGRAPH}")
+            raise DataError(f"{strangest.path}: has at least {len(strangest.values)} colors {LIKE_A_PHOTOGRAPH}")
         found = class_values(flat, colored=True)
     else:
         found = [value for value in values if value != color_number(IGNORE_COLOR)]

@@ -48,7 +48,7 @@ def _config_of(tensors: Mapping[str, Tensor], *, source: str, at_once_scales: bo
     strides = [stride for name, stride in _LAST_UPSCORE.items() if name in tensors]
     if not is_published(tensors) or len(strides) != 1:
         raise ModelError(
-            f"{source}: is not one of the authors' networks; expected score_fr.weight, one of the names "
+            f"{source}: is not a network of the FCN authors; expected the tensors score_fr.weight, one of the names "
             f"{', '.join(_TRUNKS)}, and one of the names {', '.join(_LAST_UPSCORE)}"
         )
     (stride,) = strides
