@@ -1,4 +1,4 @@
-"""Make the module search path safe and switch off the telemetry of libraries, before anything else is imported.
+"""Set module search path, telemetry and waiting of threads, before anything else is imported.
 
 For `python -m maskpencil` Python searches the current folder before its own library, so that a file numpy.py or
 typing.py next to somebody's images would be run. This code cannot protect against a file or folder named maskpencil in
@@ -7,6 +7,10 @@ maskpencil` never search the current folder.
 
 OpenVINO and nncf report every import to their makers through the package `openvino_telemetry`; if this package cannot
 be imported, they report nothing. Hugging Face's client sends nothing if an environment variable is set.
+
+On Linux the threads of torch wait for each other in a loop that occupies a CPU core. If another program needs that
+core, a training step takes up to ten times as long. With a shorter loop it does not, and otherwise takes at most a few
+percent longer.
 """
 
 import sys
@@ -30,3 +34,5 @@ from typing import cast  # noqa: E402
 
 cast("dict[str, object]", sys.modules).setdefault("openvino_telemetry", None)  # its import fails
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # libgomp reads it when torch is imported
