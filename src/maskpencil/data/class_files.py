@@ -153,7 +153,7 @@ def read_vistas_labels(path: Path) -> tuple[VistasLabel, ...] | None:
         if not isinstance(name, str) or not name:
             raise DataError(f"{path}: label {number} has the name {str(name)[:40]!r}; expected a text")
         if not isinstance(evaluated, bool):
-            raise DataError(f"{path}: label {number} has 'evaluate' {str(evaluated)[:40]!r}; expected true or false")
+            raise DataError(f"{path}: 'evaluate' of label {number} is {str(evaluated)[:40]!r}; expected true or false")
         found.append(VistasLabel(name, _rgb(path, number, label.get("color")), evaluated))
     return tuple(found)
 
@@ -294,7 +294,9 @@ def _class_dict(path: Path) -> ClassSet:
         lines = _text(path).splitlines()
         rows = [[cell.strip() for cell in row] for row in csv.reader(lines, skipinitialspace=True) if any(row)]
     except csv.Error as error:
-        raise DataError(f"cannot be read ({error}); expected 'name,r,g,b' and one class per line") from error
+        raise DataError(
+            f"cannot be read ({error}); expected a first line 'name,r,g,b', then one class per line"
+        ) from error
     heading = [cell.lower() for cell in rows[0]] if rows else []
     if not {"name", "r", "g", "b"} <= {*heading}:
         raise DataError(f"begins with {', '.join(heading)[:60]!r}; expected 'name,r,g,b' and one class per line")

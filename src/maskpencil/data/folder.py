@@ -281,7 +281,7 @@ def _find_layout(root: Path, places: Places) -> Layout:
 
 
 def _class_file(layout: Layout) -> ClassFile | None:
-    """Return the class file in the data folder, or else in the nearest folder above all images and masks.
+    """Return the class file in the data folder, or else in the nearest folder that contains all images and masks.
 
     If neither has a class file, return the class file of the splits, see `_class_file_of_splits`, or None.
     """

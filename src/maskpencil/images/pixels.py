@@ -32,8 +32,8 @@ class Pixels:
         rgb: (H, W, 3) uint8, 0-255, contiguous.
         empty: (H, W), True at pixels that are fully transparent, nodata or masked; None if no pixel is empty.
         pages: the number of images in the file, of which this is the first image.
-        bands: a description of which bands of a TIFF or JPEG 2000 file are visible; "" if all are, in order, or for
-            other images.
+        bands: which bands of a TIFF or JPEG 2000 file are shown as RGB; "" if all are, in their order, and for other
+            formats.
         levels: a description of how numbers were mapped to 0-255; "" for 8-bit numbers.
         has_place: whether the file is georeferenced.
     """

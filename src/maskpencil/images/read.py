@@ -95,8 +95,8 @@ def read_image(source: ImageSource) -> RGBImage:
         (H, W, 3) uint8, 0-255, contiguous.
 
     Raises:
-        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of numbers without a fixed range (floats,
-            wider whole numbers, booleans): the message has an expression that converts it to uint8.
+        ImageError: not a readable image, truncated, or over `MAX_PIXELS`; or its pixels are floats, booleans or integers
+            of more than 16 bits, whose range is unknown; the message says how to convert them.
     """
     return read_pixels(source).rgb
 

@@ -114,8 +114,8 @@ class TrainConfig:
     """Keep the layers fc6 and fc7 of VGG and AlexNet as convolutions, or leave them out; other backbones have none."""
 
     learned_upsampling: Literal["all", "twofold", "none"] = RECIPE
-    """The upsampling layers that are trained: all, twofold (only those that double the size, which are all
-    except the last) or none; layers that are not trained interpolate bilinearly."""
+    """The upsampling layers that are trained: all, twofold (all except the last; these double the size) or
+    none; layers that are not trained interpolate bilinearly."""
 
     at_once_scales: bool = RECIPE
     """Scale the features of pool4 by 0.01 and of pool3 by 0.0001, as in the paper's FCN-8s that is trained in one
@@ -130,9 +130,8 @@ class TrainConfig:
     scores, and after fc6 if the network has fc6."""
 
     epochs: int = RECIPE
-    """The number of passes over the training images. The modern recipe chooses a number from 10 to 300, so that
-    training processes about 3,700 images in all, where an image at half the resolution counts as a quarter of an
-    image."""
+    """The number of passes over the training images. The modern recipe chooses 10 to 300, for about 3,700 images in
+    all; an image at half the resolution counts as a quarter."""
 
     time_budget: str | None = None
     """The duration of the whole run, including validation and saving, such as 90s, 20m or 1h30m; to be given in place
@@ -147,7 +146,7 @@ class TrainConfig:
 
     optimizer: Literal["sgd", "muon", "adamw", "adam", "lbfgs"] = RECIPE
     """The optimizer. The modern recipe uses muon if the backbone has batch normalization and is trained, else adamw.
-    lbfgs trains only the head, whose loss then has a single minimum: it needs a frozen backbone (see `freeze`) and
+    lbfgs trains only the head, with a convex loss. It needs a frozen backbone (see `freeze`) and
     `loss` cross-entropy, turns off dropout and learned upsampling, and augments every image only once. With lbfgs, an
     epoch is one round of L-BFGS steps on all training images."""
 
@@ -156,8 +155,8 @@ class TrainConfig:
 
     learning_rate: float | str = RECIPE
     """The highest learning rate of the schedule. With NUMBER, such as 1e-3, the loss is averaged over the pixels of a
-    batch; with sum:NUMBER, such as sum:1e-10, it is summed over them, as in the released networks; with find, a test of
-    a hundred steps at rising rates, before training, finds the rate at which the loss falls fastest."""
+    batch; with sum:NUMBER, such as sum:1e-10, it is summed over them, as in the released networks; with find, a
+    test before training (a hundred steps at rising rates) chooses the rate at which the loss falls fastest."""
 
     backbone_rate: float = RECIPE
     """The learning rate of the backbone as a multiple of `learning_rate`, above 0; to keep the backbone unchanged, set

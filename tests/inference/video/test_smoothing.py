@@ -135,7 +135,7 @@ def test_smoothing_without_probabilities_is_refused_before_any_work(
     tmp_path: Path, segmenter: BrightnessSegmenter, make_video: MakeVideo
 ) -> None:
     assert not supports(segmenter, "probabilities_batch")
-    with pytest.raises(ConfigError, match="leave --smooth out, or --class"):
+    with pytest.raises(ConfigError, match="leave out --smooth or --class"):
         predict(
             segmenter,
             find_sources([make_video()]),

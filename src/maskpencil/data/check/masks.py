@@ -210,7 +210,7 @@ MIN_EQUAL_MASKS = 3
 
 
 def _equal_masks(facts: Sequence[MaskFacts]) -> list[Fault]:
-    """Return the fault of nearly all masks being equal; masks of a single value are left to other checks."""
+    """Return a fault if nearly all masks are equal; masks of a single value are left to other checks."""
     alike: dict[object, list[MaskSource]] = {}
     for fact in facts:
         if len(fact.values) > 1:

@@ -237,7 +237,7 @@ class _Images:
         return image or own or (self._search.alike(file.path.stem) if self._search.given else None)
 
     def _folders_for(self, folder: Path) -> list[Path]:
-        """Return the folders in which images of labelme files in `folder` are searched for first.
+        """Return the folders to search first for the images that the labelme files in `folder` name.
 
         These are the folder itself, the same path with a folder of images in place of a folder of labels, such as
         images/train for labels/train, then the parent folder and the root.

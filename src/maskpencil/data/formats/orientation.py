@@ -81,8 +81,8 @@ def undecided(where: str, image: Exchanged) -> DataError:
             "pixels as stored, remove the EXIF orientation from the images: exiftool -Orientation= FILE"
         )
     return DataError(
-        f"{what}, and the outlines do not show whether x and y are exchanged as well; if they are not, exchange width "
-        "and height in the file, else export it again"
+        f"{what}, and the outlines do not show whether x and y are exchanged too; if only width and height are "
+        "exchanged, exchange them in the file, otherwise export it again"
     )
 
 

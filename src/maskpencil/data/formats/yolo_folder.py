@@ -215,7 +215,7 @@ def _text(path: Path, key: str, value: object) -> str:
 def _locate(root: Path, base: str, place: str) -> Path | None:
     """Find the folder or list file `base/place` below `root`; return None if it is missing.
 
-    The longest end of the path that exists below `root` is used, so the data set may have been moved.
+    The longest trailing part of the path that exists below `root` is used, since the data set may have been moved.
     """
     parts = _inside(place) if PureWindowsPath(place).anchor else [*_inside(base), *_inside(place)]
     for start in range(len(parts)):

@@ -123,7 +123,7 @@ def _not_a_video(name: str, error: FFmpegError) -> VideoError:
     if isinstance(error, ArgumentError):  # how FFmpeg calls a reader that is not allowed
         return VideoError(
             f"{name}: is damaged or not a video; playlists and texts are not opened, since they may refer to "
-            "other files; expected MP4, MOV, MKV, WebM, AVI, ...; give the video itself, or remove it"
+            "other files; expected MP4, MOV, MKV, WebM, AVI, ...; give the video itself, or remove this file"
         )
     try:
         is_cut = read_structure(name).is_cut

@@ -170,7 +170,7 @@ def _predictor(segmenter: Predictor, options: VideoOptions) -> "_FrameByFrame | 
     if not supports(segmenter, "probabilities_batch"):
         raise ConfigError(
             f"smooth needs the probabilities of all classes, which {type(segmenter).__name__} does not compute; "
-            "leave --smooth out, or --class"
+            "leave out --smooth or --class"
         )
     return Smoother(segmenter, share=options.smooth)
 

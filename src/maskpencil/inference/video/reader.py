@@ -124,7 +124,7 @@ class VideoReader:
 
     @property
     def has_unread_video(self) -> bool:
-        """Whether a second video follows in the file, which FFmpeg skips; known once the file was read to its end."""
+        """Whether the file holds a second video after the first, which FFmpeg skips; False until the file is read."""
         return self._structure.has_unread_video
 
     @property
