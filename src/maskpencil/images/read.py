@@ -95,8 +95,8 @@ def read_image(source: ImageSource) -> RGBImage:
         (H, W, 3) uint8, 0-255, contiguous.
 
     Raises:
-        ImageError: not a readable image, truncated, or over `MAX_PIXELS`; or its pixels are floats, booleans or integers
-            of more than 16 bits, whose range is unknown; the message says how to convert them.
+        ImageError: not a readable image, truncated, or over `MAX_PIXELS`; or its pixels are floats, booleans or
+            integers of more than 16 bits, whose range is unknown; the message says how to convert them.
     """
     return read_pixels(source).rgb
 

@@ -233,7 +233,7 @@ class PredictOptions:
                 f"{videos[1].name}; give one"
             )
         if self.video.smooth and not supports(predictor, "probabilities_batch"):
-            raise ConfigError("smoothing needs the probabilities of all classes; leave --smooth out, or --class")
+            raise ConfigError("smoothing needs the probabilities of all classes; leave out --smooth or --class")
 
 
 def _set(options: object, names: str, read: Callable[[str, Any], object]) -> None:
