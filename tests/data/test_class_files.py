@@ -212,7 +212,7 @@ def test_the_error_of_a_damaged_class_file_is_not_its_own_cause(tmp_path: Path, 
             "class_dict.csv: begins with 'road, 128, 64, 128'; expected 'name,r,g,b'",
         ),
         ("class_dict.csv", "", "class_dict.csv: begins with ''; expected 'name,r,g,b'"),
-        ("class_dict.csv", "name,r,g,b\nroad,128,64\n", "row 2 is 'road, 128, 64'; expected name, r, g, b"),
+        ("class_dict.csv", "name,r,g,b\nroad,128,64\n", "row 2 is 'road, 128, 64'; expected the columns name, r, g, b"),
         ("class_dict.csv", "name,r,g,b\nroad,128,64,x\n", "line 2 has the color '128 64 x'"),
         ("class_dict.csv", "name,r,g,b\na,1,1,1\na,2,2,2\n", "class_dict.csv: class names must differ"),
         (

@@ -55,6 +55,7 @@ def command(
     config = TrainConfig(
         backbone="resnet10t",
         weights="none",
+        stride=8,
         epochs=epochs or EPOCHS,
         crop_size=f"{SIZE[0]}x{SIZE[1]}",
         coarse_share=0.54,
