@@ -39,7 +39,7 @@ def test_a_convolutionalized_layer_shares_the_tensors_and_can_be_trained():
 
 
 def test_a_layer_of_other_inputs_cannot_be_convolutionalized():
-    with pytest.raises(ConfigError, match=r"a 7x7 convolution of 3 channels .* of 147 inputs, but got one of 146"):
+    with pytest.raises(ConfigError, match=r"a 7x7 convolution of 3 channels .* of 147 inputs, but got a layer of 146"):
         convolutionalize(nn.Linear(146, 2), 3, 7, padding=3)
 
 

@@ -208,7 +208,7 @@ def _score(channels: int, classes: int) -> nn.Conv2d:
 def _upsampling(config: FCNConfig, stride: int, grid: Grid, *, learned: bool) -> nn.ConvTranspose2d:
     """Make a layer that upsamples scores on `grid` by `stride`.
 
-    With `as_released` the layer has no padding, so that its output must be cropped.
+    If `config.as_released` is set, the layer has no padding, so that its output must be cropped.
     """
     if not config.as_released:
         return bilinear_upsampling(config.num_classes, stride, learned=learned)

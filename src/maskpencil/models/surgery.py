@@ -24,7 +24,7 @@ def convolutionalize(linear: nn.Linear, in_channels: int, kernel_size: int, *, p
     if linear.in_features != inputs:
         raise ConfigError(
             f"a {kernel_size}x{kernel_size} convolution of {in_channels} channels must come from a fully connected "
-            f"layer of {inputs} inputs, but got one of {linear.in_features}"
+            f"layer of {inputs} inputs, but got a layer of {linear.in_features}"
         )
     # on the meta device, since its own tensors (100 million numbers in VGG's fc6) are replaced below
     conv = nn.Conv2d(in_channels, linear.out_features, kernel_size, padding=padding, device="meta")
@@ -52,7 +52,7 @@ def bilinear_kernel(kernel_size: int) -> Tensor:
 class BilinearUpsampling(nn.ConvTranspose2d):
     """A transposed convolution of each channel with the same, fixed bilinear kernel.
 
-    The upsampling is computed as two matrix products, along the columns and along the rows, in float32, which is
+    The upsampling is computed in float32 as two matrix products, along the columns and along the rows. The products are
     several times as fast as the convolution, forward and backward. While the network is traced, or if another kernel
     was loaded, the upsampling is computed as a convolution.
     """

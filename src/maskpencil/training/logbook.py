@@ -120,7 +120,9 @@ class Logbook:
         try:
             write_metrics(self.run.metrics, self._rows)
         except OutputError as error:
-            self.say(f"warning: metrics.csv gets the row of epoch {progress.epoch} after the next epoch: {error}")
+            self.say(
+                f"warning: the row of epoch {progress.epoch} in metrics.csv is written after the next epoch: {error}"
+            )
         line = f"epoch {self.schedule.epoch_text(progress.epoch)}: loss {loss:.4f}, {speed:.1f} images/s"
         if validation and scores:
             self._last_score = scores["mean_iou"]

@@ -55,9 +55,9 @@ class Loss:
             target: (N, H, W) int64.
             weight: for a micro-batch, the result of `weigh` for the whole batch; None if `target` is a whole batch.
 
-        The losses of the micro-batches of a batch are meant to be added up. For cross-entropy, their sum is the
-        cross-entropy of the batch. For any other term, it is the average of the term over the micro-batches, weighted
-        by the results of `weigh` for them, which may differ from the term of the batch.
+        The loss of a batch is the sum of the losses of its micro-batches. For cross-entropy, the sum equals the
+        cross-entropy of the whole batch. For any other term, the sum is a mean over the micro-batches, weighted by
+        `weigh` of each micro-batch; this mean may differ from the term computed on the whole batch.
         """
         whole = self.weigh(target) if weight is None else weight
         total = self._cross_entropy(logits, target, whole) if CROSS_ENTROPY in self.terms else logits.sum() * 0.0

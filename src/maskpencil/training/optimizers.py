@@ -64,8 +64,8 @@ class Muon(torch.optim.AdamW):
     previous norm, since batch normalization cancels the norm of kernels.
 
     Args:
-        groups: torch parameter groups; the entry `turned` of a group says whether its kernels (K, C, h, w) are
-            orthogonalized.
+        groups: torch parameter groups; the entry `turned` of a group says whether its parameters are kernels
+            (K, C, h, w) to update by their orthogonalized momentum.
         lr: the default learning rate of groups.
         momentum: the share of the earlier gradients in an update, 0 to below 1.
 
@@ -118,9 +118,9 @@ def can_turn(parameter: Tensor) -> bool:
 def orthogonalized(matrix: Tensor) -> Tensor:
     """Change the singular values of a matrix (m, n) to values of about 0.7 to 1.2, and keep its singular vectors.
 
-    Singular values below a thousandth of the matrix's norm stay smaller; a zero matrix stays zero. The result comes
-    from a Newton-Schulz iteration, whose polynomial is evaluated on matrices (m, m), which for kernels of few filters
-    are far smaller than (m, n).
+    Singular values below a thousandth of the matrix's norm become less than 0.7; a zero matrix stays zero. The
+    polynomial of the Newton-Schulz iteration is evaluated on matrices (m, m), far smaller than (m, n) for kernels of
+    few filters.
     """
     matrix = matrix / matrix.norm().clamp_min(1e-12)
     squares = matrix @ matrix.mT

@@ -43,8 +43,8 @@ class TrainPlan:
         learning_rate: the highest learning rate, and the reduction of the loss (mean or sum) for which the rate is
             meant.
         loss_terms: names of the terms that the loss sums.
-        time_budget: the duration of the run in seconds, without a second run that fine-tunes; None if the run has a
-            number of epochs.
+        time_budget: the duration of the run in seconds; if a second run will fine-tune the network, only the first
+            run's share of the time budget. None if the run has a number of epochs.
         coarse_epochs: the number of epochs at half the resolution, which come first; 0 with a time budget.
         notes: lines for the log on settings that were chosen from the images.
     """
@@ -141,7 +141,7 @@ def _with_stride(config: TrainConfig, sizes: Sequence[Size], label_maps: Iterabl
 
 
 def filled(config: TrainConfig) -> TrainConfig:
-    """Fill in settings that are not given from the recipe; settings that depend on the images stay unset."""
+    """Give unset settings the values of the recipe; settings that depend on the images stay unset."""
     recipe = RECIPES[config.recipe]
     unset = {name: value for name, value in recipe.items() if getattr(config, name) is None}
     if config.time_budget:
@@ -150,7 +150,11 @@ def filled(config: TrainConfig) -> TrainConfig:
 
 
 def _optimizer(config: TrainConfig) -> Literal["muon", "adamw", "lbfgs"]:
-    """Choose Muon for backbones with batch normalization that are trained, else AdamW, or L-BFGS before fine-tuning."""
+    """Choose the optimizer by the backbone, by whether the backbone is frozen, and by the loss.
+
+    L-BFGS trains the head before fine-tuning if the loss is the cross-entropy. Otherwise Muon is used if the backbone
+    is trained and has batch normalization, else AdamW.
+    """
     if config.then_finetune and config.loss == CROSS_ENTROPY:
         return "lbfgs"
     from maskpencil.models.backbones import normalizes_batches  # imports torch, which listing recipes does not need
@@ -159,7 +163,10 @@ def _optimizer(config: TrainConfig) -> Literal["muon", "adamw", "lbfgs"]:
 
 
 def _backbone_rate(config: TrainConfig, *, from_scratch: bool) -> float:
-    """Choose smaller steps for pretrained features than for new ones; Muon's steps suit features of any magnitude."""
+    """Choose the factor between the learning rates of backbone and head: 1 from scratch, less if pretrained.
+
+    The factor of a pretrained backbone is larger with Muon, whose steps are proportional to the norms of the kernels.
+    """
     if from_scratch:
         return 1.0
     return 0.5 if config.optimizer == "muon" else 0.1

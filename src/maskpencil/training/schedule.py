@@ -50,7 +50,7 @@ class Progress:
         validated: the seconds from the start of the run to the end of the last validation.
         saved: the value of `seconds` at the last checkpoint.
         saving_seconds: the duration of writing model and checkpoint.
-        graph_seconds: the duration of writing the graph of the model; 0 if a time budget leaves no time for it.
+        graph_seconds: the duration of writing the model's OpenVINO graph; 0 if a time budget leaves no time for it.
         accumulate: the number of micro-batches per batch.
         processes: the number of processes that share a batch.
         ended: whether all steps are done, and only the validation and the checkpoint of the last epoch are left.
@@ -205,7 +205,7 @@ class TimeBudgetSchedule:
         return progress.ended or (fits and spent - progress.validated >= interval)
 
     def affords_graph(self, progress: Progress) -> bool:
-        """Return whether there is time to write the model's graph, with which the first prediction on a CPU is faster.
+        """Return whether there is time to write the model's OpenVINO graph, for a faster first prediction on a CPU.
 
         The budget must be at least `MIN_BUDGET_WITH_GRAPH`, and less than `QUICK_START_SHARE` of it may be spent.
         """

@@ -316,10 +316,15 @@ def _load(folder: DataFolder, plan: TrainPlan, accelerator: Accelerator, *, quie
 
 
 def _finish_model(trainer: Trainer, run: RunFolder, log: Logbook) -> None:
-    """Add the network's graph to the best model, for a faster first prediction on a CPU, if a time budget allows it."""
+    """Add the network's OpenVINO graph to the best model, unless a time budget leaves no time for it.
+
+    With the graph, the first prediction on a CPU is faster.
+    """
     if isinstance(trainer.schedule, TimeBudgetSchedule) and not trainer.progress.graph_seconds:
         if carried_graph(run.model) is None:
-            log.say("no time is left to write the model's graph; the first prediction on a CPU will take longer")
+            log.say(
+                "no time is left to write the model's graph for CPUs; the first prediction on a CPU will take longer"
+            )
     else:
         add_graph(run.model, warn=log.say)
 

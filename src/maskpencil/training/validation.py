@@ -35,9 +35,9 @@ class Validation:
     Args:
         scores: the scores on all images that were scored; `scores.images` is their number.
         images: the number of images in the validation split.
-        by_part: n -> the mean IoU of the first n scored images, with one entry for each scored part, which ends with
-            the n-th image; NaN if no pixel of these images is labeled. Two validations are compared by their entries
-            for the largest n that both have.
+        by_part: n -> the mean IoU of the first n scored images; NaN if no pixel of these images is labeled. Images are
+            scored in parts, see `part_ends`, and n is the number of images scored at the end of each part. Two
+            validations are compared by their entries for the largest n that both have.
     """
 
     scores: Scores
@@ -55,7 +55,8 @@ class Validation:
         True also if the mean IoU is NaN, because no pixel of the images is labeled.
 
         Args:
-            best_score: the mean IoU of the best model on all images that were scored.
+            best_score: the mean IoU of the best model on all images on which it was scored; used only if `by_part` and
+                `best_scores` have no number of images in common.
             best_scores: the mean IoU of the best model by number of images, see `by_part`; empty before the first
                 validation, and in runs of early versions.
         """

@@ -188,7 +188,7 @@ def test_without_network_one_line_says_at_once_what_to_do(name, page, no_cache, 
     assert message.startswith(f"there are no pretrained weights for {name} on this machine, and they cannot be ")
     assert "Connection refused" in message
     assert "--backbone tf_efficientnet_lite0" in message
-    assert f"--weights FILE, from {page}" in message
+    assert f"download the weights from {page} and pass them with --weights FILE" in message
     assert message.endswith("with --weights none")
     assert capsys.readouterr().out == ""
 

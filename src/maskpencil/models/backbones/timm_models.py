@@ -73,7 +73,8 @@ def create(name: str, options: BackboneOptions) -> TimmModel:
     """Create a backbone from a timm model, see `create_backbone`.
 
     Raises:
-        ConfigError: the model has no features at strides 8, 16 and 32, or does not take images of any size.
+        ConfigError: the model lacks features at one of the strides from `options.stride` to 32, or does not work for
+            every image size that is a multiple of 32.
         ModelError: the weights cannot be downloaded, or do not fit.
     """
     import timm

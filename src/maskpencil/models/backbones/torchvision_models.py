@@ -58,7 +58,7 @@ def load_classifier(
             raise error from None
         if _has_any(result.left, optional, others):
             raise ModelError(
-                f"{error}; its convolutions fit: to use them alone, pass --fully-connected false"
+                f"{error}; the file's convolutions fit: to use them alone, pass --fully-connected false"
             ) from None
     load_strictly(classifier, result.tensors, unused=left_out, source=str(found.file), expected=expected)
     return Loaded(found.origin, result, left_out != [*unused], file.kind, file.note)

@@ -90,7 +90,7 @@ class VGG(Backbone):
             self.grids[2**i] = grid
 
     def take_authors_images(self) -> None:
-        """Adapt weights that were trained on BGR images in 0..255, minus the mean, to RGB images.
+        """Adapt the weights, which were trained on BGR images in 0..255, minus the mean, to normalized RGB images.
 
         The input channels of the first filters are reversed. `mean` and `std` become those of VGG's authors.
         """
