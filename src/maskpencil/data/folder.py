@@ -361,7 +361,8 @@ def _of_layers(names: Sequence[str], given: ClassFile | None) -> MaskEncoding:
 def _with_images(root: Path, places: Places) -> Recognized | None:
     """Read annotations in `root` for the images in the folder `places.images`.
 
-    Return None if the user named no such folder, or also masks or a split file, or if there are no annotations.
+    Return None unless `places` names an existing folder of images, no masks and no split file, and there are
+    annotations.
     """
     if not places.images or places.masks or places.split_file:
         return None
@@ -377,9 +378,9 @@ def _refuse_errors(layout: Layout) -> None:
 
 
 def _infer_encoding(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
-    """Infer the encoding from the masks alone; if this does not yield the names of `classes`, infer it with `classes`.
+    """Infer the encoding from the masks alone if that yields the names of `classes`, else with `classes`.
 
-    If the masks have the encoding `color`, `classes` are always used. If `classes` is None, the masks alone decide.
+    Masks of the kind `color` are always read with `classes`. If `classes` is None, the masks alone decide.
     """
     if classes is None:
         return discover_encoding(facts, None)

@@ -163,12 +163,10 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> 
 
 
 def _shares_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> str:
-    """Return the last part of a message, which says how many images of other splits are also in train.
+    """Return how many images of other splits are also in train, as the end of a message, such as ", 3 of 5 of val".
 
-    An example is ", 3 of 5 of val".
-
-    A split with a share below `MIN_MENTIONED_SHARE` is not mentioned. Each of the `groups` holds the indices of all
-    `views` that show the same image.
+    A split with a share below `MIN_MENTIONED_SHARE` is not mentioned. Each of `groups` lists the indices of all `views`
+    that show the same image.
     """
     parts = []
     for split in dict.fromkeys(view.split for view in views):
@@ -213,9 +211,9 @@ def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault
 def _near_pairs(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
     """Return the pairs of near-duplicates, as indices of `views`.
 
-    Of the near-duplicates of an image that are not brighter, only one is paired with it: the most similar one in
-    another split, or else the most similar one in the same split. Only images of almost the same brightness are
-    compared, since images of different brightness are no near-duplicates.
+    Each image is paired with at most one of the images that are not brighter: the most similar near-duplicate in
+    another split, or, if there is none, the most similar near-duplicate in the same split. Only images of almost the
+    same brightness are compared, since images of different brightness are no near-duplicates.
     """
     if len(views) < 2:
         return []

@@ -75,7 +75,7 @@ class MaskView:
         steps: the share, 0..1, of runs that look like a smoothed border: one or two pixels long, with a value between
             the values to their left and right. Runs at the ends of a row are not counted.
         thin_shares: for each value, the share, 0..1, of its runs that are thin: at most `MAX_THIN_LENGTH` pixels long
-            and between two different values.
+            and with different values to their left and right.
         error: the reason why the mask could not be read.
     """
 
@@ -105,12 +105,12 @@ def inspect_pairs(
 ) -> list[PairFacts]:
     """Read and measure every image and mask once.
 
-    Memory grows by a few kilobytes per pair, or by a few tens of kilobytes if the compression of masks is lossy. Up to
-    `MAX_PAIRS_WITHOUT_PROCESSES` pairs are read in the current process.
+    Memory grows by a few kilobytes per pair, or by a few tens of kilobytes if the compression of masks is lossy.
 
     Args:
         pairs: the pairs, each as (split, pair).
-        processes: the number of processes that read files.
+        processes: the number of processes that read files. If there are at most `MAX_PAIRS_WITHOUT_PROCESSES` pairs,
+            the current process reads all of them instead.
         report: called after each pair with the numbers of pairs (done, total).
     """
     seen = []
@@ -176,8 +176,9 @@ def _runs(numbers: npt.NDArray[np.integer]) -> Runs:
 def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
     """Count the regions of at most `MAX_SPECK_AREA` pixels by value; pixels are connected by their sides.
 
-    Each pixel of a short run gets a number. Then, `MAX_SPECK_AREA` times, every pixel takes the smallest number among
-    its neighbors with the same value. After that all pixels of a speck share a number that no other pixel has.
+    Each pixel in a run of at most `MAX_SPECK_AREA` pixels gets its own number. Then, `MAX_SPECK_AREA` times, each of
+    them takes the smallest number among its neighbors with the same value. After that all pixels of a speck share a
+    number that no other pixel has. If a mask has too many of these pixels, see `MAX_SHORT_SHARE`, the result is {}.
     """
     height, width = numbers.shape
     values, (firsts, lengths) = numbers.ravel(), runs

@@ -179,9 +179,10 @@ Files = dict[str, dict[str, Path]]
 
 @dataclass(frozen=True)
 class _ImagesAndMasks:
-    """Images, and the masks that may belong to them, grouped by the masks' folder; the most likely folder comes first.
+    """Images by split, and masks that may belong to them, by folder and split.
 
-    `unsplit` are images and masks outside the folders of splits.
+    The most likely folder of masks comes first. `unsplit` holds the images and the masks that are not in the folder of
+    a split, if there are such folders.
     """
 
     images: Files
@@ -293,9 +294,9 @@ def _other_mask_folders(images: Path, masks: Path) -> list[Path]:
 def _pairs_in_given_folders(root: Path, places: Places) -> Found:
     """Pair the files in the folders given by the user.
 
-    If each split has its own folder, the common name of these folders may be given. If no folder of images is given, a
-    folder beside the masks with a usual name for images is used, or else the data folder; if no folder of masks is
-    given, the data folder is used.
+    If each split has its own folder, such as `train/images` and `val/images`, the name `images` stands for all of them.
+    If no folder of images is given, a folder beside the masks with a usual name for images is used, or else the data
+    folder. If no folder of masks is given, the data folder is used.
     """
     image_folders, mask_folders = (_given_folders(root, path) for path in (places.images, places.masks))
     if len(image_folders) == len(mask_folders) == 1:
@@ -384,7 +385,10 @@ def _match(root: Path, group: _ImagesAndMasks) -> Found:
 
 
 def _candidates(views_by_folder: Mapping[str, Sequence[View]]) -> list[str]:
-    """Return the folders with masks for nearly as many images of a split as the best folder, see `CANDIDATE_SHARE`."""
+    """Return the folders that have masks for nearly as many images of some split as the folder with the most.
+
+    `CANDIDATE_SHARE` of that number of images is enough.
+    """
     covered = {
         folder: Counter(split for split, _ in {image for view in views for image in view.masks})
         for folder, views in views_by_folder.items()

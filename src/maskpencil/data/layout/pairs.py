@@ -251,10 +251,10 @@ class Pair:
 
 @dataclass
 class Found:
-    """The pairs found so far by split ("" for pairs without a split), the rules of pairing, and what was left out.
+    """The pairs found so far, notes on how they were found, and what was left out.
 
     Attributes:
-        splits: the pairs by their names.
+        splits: the pairs by split and by name; the split is "" for pairs without a split.
         rules: notes on how the pairs were found.
         images_alone: images without a mask.
         masks_alone: masks without an image.

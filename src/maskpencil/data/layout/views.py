@@ -116,7 +116,8 @@ def _by_key(images: Collection[str], masks: Mapping[str, Path]) -> dict[str, dic
 def _nearest(images: Sequence[str], folder: str) -> str | None:
     """Choose the image of a mask in `folder` from images with the same file name; return None if it is unclear.
 
-    Of several images, it is the only one whose folder is the end of `folder`: for `hair/a`, it is `a/1`, not `b/1`.
+    Of several images, one is chosen if it alone is in a folder that ends the path `folder`: for the folder `hair/a`,
+    this is the image `a/1`, not `b/1`.
     """
     if len(images) == 1:
         return images[0]
@@ -125,13 +126,15 @@ def _nearest(images: Sequence[str], folder: str) -> str | None:
 
 
 def _difference(folder: str, own: str, holder: str) -> str:
-    """Return the folder of a mask without the last folders that its image has too: `hair/` for `hair/a` and `a`.
+    """Return the folder of a mask without the end that the folder of its image has too.
+
+    The result is `hair/` for a mask in `hair/a` and an image in `a`.
 
     Args:
         folder: the folder of the mask.
         own: the folder of the image.
-        holder: the last part of `folder` if it is the name of the image, as for the mask `a/1/hair` of the image `a/1`,
-            else ""; it is also left out of the result.
+        holder: the last part of `folder` if it is the name of the image, such as `1` for the mask `a/1/hair` of the
+            image `a/1`, else "". It is removed from `folder` first.
     """
     rest = [part for part in folder.split("/") if part]
     if holder:

@@ -305,8 +305,8 @@ def _by_levels(facts: Sequence[MaskFacts], values: Counter[int]) -> Discovery:
 def palette_contradiction(facts: Sequence[MaskFacts], classes: ClassSet | None = None) -> str | None:
     """Describe a number that has different colors in the palettes of different files; return None if there is none.
 
-    With `classes`, if every color in the palettes is the color of a class, also describe a number n whose color is not
-    that of class n.
+    If `classes` are given, and every color in the palettes is the color of a class, also describe a number that has the
+    color of a class with another number.
     """
     meant: dict[int, tuple[tuple[int, ...], MaskSource]] = {}
     for fact in facts:
@@ -362,7 +362,7 @@ def _are_strays(facts: Sequence[MaskFacts], values: Counter[int]) -> bool:
 
 
 def _is_matte(facts: Sequence[MaskFacts]) -> bool:
-    """Return whether the opacities are 0 and 255, with others only at smooth borders, where they are no classes."""
+    """Return whether masks of opacities hold two classes, 0 and 255, and other values only at smooth borders."""
     flat, values = totals(fact.flat for fact in facts), totals(fact.values for fact in facts)
     between = flat.total() - flat[0] - flat[255]
     return len(values) > 2 and bool(flat[0] and flat[255]) and between < MIN_OPACITY_SHARE * min(flat[0], flat[255])

@@ -50,7 +50,7 @@ class MaskFacts:
     digest: int = 0
 
     def seen(self, alpha: "Alpha") -> "MaskFacts":
-        """Return a copy with the counts for a meaning of transparency, see `Alpha`.
+        """Return a copy whose counts follow the meaning `alpha` of transparency, see `Alpha`.
 
         Hidden pixels count as 0 for "background", and are not counted for "ignored". For "mask" the opacities are
         counted in place of the values.
@@ -222,7 +222,7 @@ def facts_of(mask: MaskSource, pixels: MaskPixels) -> MaskFacts:
 
 
 def count_values(values: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int64]]:
-    """Return the sorted values and the number of pixels of each, which may be 0."""
+    """Return the sorted values and the number of pixels of each; for uint8, all values 0-255, some with 0 pixels."""
     if values.dtype == np.uint8:  # Pillow counts bytes five times as fast as numpy
         return np.arange(256), np.array(Image.fromarray(np.atleast_2d(values)).histogram())
     return np.unique(values, return_counts=True)
@@ -292,8 +292,8 @@ class MaskEncoding:
     to `IGNORE_INDEX`. `alpha` is the meaning of transparency, see `Alpha`.
 
     With `nearest`, for JPEG and smoothed masks, every value is read as the nearest value with a class. If more than two
-    values have a class, a pixel that is far from all of them, see `doubtful`, is read in another way: as the nearest of
-    the values that pixels without doubt have in its `NEIGHBORHOOD`, if there are any.
+    values have a class, some pixels are `doubtful`: their value is far from all of these. For such a pixel, only the
+    classes of the other pixels in its `NEIGHBORHOOD` that are not doubtful are considered, if there are any.
     """
 
     kind: Literal["index", "binary", "color", "objects"]
@@ -374,7 +374,7 @@ class MaskEncoding:
 
     @cached_property
     def margin(self) -> float:
-        """The distance from the nearest value with a class above which a value is `doubtful`.
+        """The margin around the values with a class: a value farther than this from all of them is `doubtful`.
 
         It is a third of the smallest distance between two values with a class, in gray levels or Euclidean in RGB, and
         infinite if only one value has a class.
@@ -476,7 +476,7 @@ class MaskEncoding:
 
 
 def check_values(facts: Iterable[MaskFacts], encoding: MaskEncoding) -> None:
-    """Check that every value in the masks has a class; with `nearest` every value has a class.
+    """Check that every value in the masks has a class or is ignored; if `encoding.nearest` is set, all values pass.
 
     Raises:
         DataError: a value has no class; the message names its file.

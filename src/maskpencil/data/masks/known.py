@@ -31,9 +31,9 @@ def choose_encoding(
     Args:
         encodings: one or more encodings, the most likely encoding first.
         facts: the contents of each mask.
-        published: whether the data set is a public data set; a copy may have other classes.
-        given: the classes of a classes.yaml, if there is one. They replace the encodings if the data set is public, has
-            at least two masks, and none of the masks fits an encoding.
+        published: whether the data set is a public data set. If it is, has at least two masks, and none of the masks
+            fits an encoding, it is a copy with other classes, which `given` must name.
+        given: the classes of a classes.yaml, used only for such a copy; None if there is no classes.yaml.
 
     Raises:
         DataError: the masks are JPEG files of class numbers, which compression has changed, or all masks of a public

@@ -292,16 +292,16 @@ def choose_columns(root: Path, samples: Mapping[str, Sequence[bytes]]) -> Column
             return Columns(more, fewer)
     raise DataError(
         f"{root}: has images in the columns {', '.join(samples)}, and their names do not say which two are images "
-        "and masks; keep two with the data set's select_columns, named 'image' and 'mask', and save it again"
+        "and masks; keep two columns with select_columns, name them 'image' and 'mask', and save the data set again"
     )
 
 
 def classes_in(metadata: bytes, mask: str) -> ClassSet | None:
     """Return the classes that the JSON text `metadata` names for the masks in the column `mask`; None if it names none.
 
-    They are the first that it has of `id2label` or `names` of the column `mask`, `id2label` of the whole data set, and
-    the class labels of lists, such as those of the objects in an image, if all lists have the same labels. A class
-    label outside of lists describes a whole image, not a mask.
+    The first of these entries that names classes is used: `id2label` of the column `mask`, `names` of this column,
+    `id2label` of the whole data set, and the class labels in lists, such as lists of the objects in an image, if all
+    lists have the same labels. Class labels outside of lists describe a whole image, not a mask, and are not used.
 
     `metadata` is the entry `huggingface` in the metadata of the table's schema.
     """
