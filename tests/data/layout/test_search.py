@@ -219,6 +219,15 @@ def test_a_place_that_is_not_there_is_an_error(save_files) -> None:
     root = save_files({"images/a.png": photo(), "masks/a.png": mask()})
     with pytest.raises(DataError, match="pix: there is no such folder, neither here nor in"):
         find_layout(root, Places(images=Path("pix"), masks=Path("masks")))
+    with pytest.raises(DataError, match=r"/pix: there is no such folder$"):
+        find_layout(root, Places(images=root / "pix", masks=Path("masks")))
+
+
+def test_a_folder_in_several_splits_may_have_brackets_in_its_name(save_files) -> None:
+    files = {f"{split}/{kind}/{split}.png": kind for split in ("train", "val") for kind in ("pix [1]", "masks [1]")}
+    root = save_files({name: photo() if kind == "pix [1]" else mask() for name, kind in files.items()})
+    layout = find_layout(root, Places(images=Path("pix [1]"), masks=Path("masks [1]")))
+    assert {split: len(pairs) for split, pairs in layout.splits.items()} == {"train": 1, "val": 1}
 
 
 @pytest.mark.parametrize(

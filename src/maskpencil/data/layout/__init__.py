@@ -1,5 +1,6 @@
 """Find pairs of images and masks and their splits."""
 
+import glob
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -326,7 +327,10 @@ def _given_folders(root: Path, path: Path | None) -> list[Path]:
     folder = next((folder for folder in (path, root / path) if folder.is_dir()), None)
     if folder:
         return [folder]
-    named = sorted(found for found in root.rglob(path.as_posix()) if found.is_dir()) if path.parts else []
+    if path.is_absolute():
+        raise DataError(f"{path}: there is no such folder")
+    pattern = glob.escape(path.as_posix())
+    named = sorted(found for found in root.rglob(pattern) if found.is_dir()) if path.parts else []
     if not named:
         raise DataError(f"{path}: there is no such folder, neither here nor in {root}")
     return named
