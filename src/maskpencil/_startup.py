@@ -1,16 +1,16 @@
-"""Set module search path, telemetry and waiting of threads, before anything else is imported.
+"""Set the module search path, telemetry and how long threads busy-wait, before anything else is imported.
 
 For `python -m maskpencil` Python searches the current folder before its own library, so that a file numpy.py or
 typing.py next to somebody's images would be run. This code cannot protect against a file or folder named maskpencil in
 the current folder, which Python would run instead of this package; the command `maskpencil` and `python -P -m
 maskpencil` never search the current folder.
 
-OpenVINO and nncf report every import to their makers through the package `openvino_telemetry`; if this package cannot
-be imported, they report nothing. Hugging Face's client sends nothing if an environment variable is set.
+OpenVINO and nncf report every import to their makers through the package `openvino_telemetry`, whose import is made to
+fail here; they then report nothing. Hugging Face's client sends nothing if an environment variable is set.
 
 On Linux the threads of torch wait for each other in a loop that occupies a CPU core. If another program needs that
-core, a training step takes up to ten times as long. With a shorter loop it does not, and otherwise takes at most a few
-percent longer.
+core, a training step takes up to ten times as long. A shorter loop prevents this; on an otherwise idle machine a
+training step then takes at most a few percent longer.
 """
 
 import sys

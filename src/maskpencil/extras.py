@@ -36,7 +36,7 @@ def needed_for(what: str) -> Iterator[None]:
 def how_to_install(module: str) -> str | None:
     """Return "MODULE; install it with ..." for a missing module; None if no extra of maskpencil installs it.
 
-    MODULE is `module`, or torch if torch is missing and the same extra installs both.
+    MODULE is torch if the same extra installs torch and torch is missing too; otherwise it is `module`.
     """
     extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
     if extra is None:

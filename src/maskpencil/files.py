@@ -189,8 +189,8 @@ def locked(folder: Path, *, exclusive: bool) -> Iterator[bool | None]:
 
     Args:
         folder: an existing folder.
-        exclusive: take an exclusive lock, without waiting for it; otherwise take a lock that all writers share, and
-            wait at most `PATIENCE` seconds until no exclusive lock is held.
+        exclusive: try once to take an exclusive lock, which excludes all other locks; if False, take a shared lock, and
+            wait for it at most `PATIENCE` seconds while an exclusive lock is held.
 
     Yields:
         Whether the folder is locked; None if folders cannot be locked, as on Windows and some network file systems.

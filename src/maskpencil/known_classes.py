@@ -13,10 +13,10 @@ VOC_NAMES = (
 
 
 def voc_color(index: int) -> Color:
-    """Return the color of the class `index` in Pascal VOC's masks, which consists of the bits of the index.
+    """Return the color of the class `index` in Pascal VOC's masks.
 
-    Bits 0, 3 and 6 of the index become bits 7, 6 and 5 of red; bits 1, 4 and 7 become those bits of green; bits 2 and 5
-    become bits 7 and 6 of blue. The colors of consecutive indices are therefore very different.
+    Bits 0, 3 and 6 of the index become bits 7, 6 and 5 of red; bits 1, 4 and 7 become bits 7, 6 and 5 of green; bits 2
+    and 5 become bits 7 and 6 of blue. The colors of consecutive indices are therefore very different.
     """
     red, green, blue = (
         sum((index >> (3 * place + channel) & 1) << (_BITS - 1 - place) for place in range(_BITS))

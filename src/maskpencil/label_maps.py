@@ -86,8 +86,8 @@ def read_mask_pixels(source: str | os.PathLike[str] | bytes, *, name: str = "") 
     integers. Messages call the file `name`, by default its path.
 
     Raises:
-        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or without classes (fractions, or bands that are
-            not colors).
+        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or not a mask: its numbers are not whole, or its
+            bands are not colors.
     """
     name = name or ("the mask" if isinstance(source, bytes) else os.fspath(source))
     stored = read_stored(source, name=name)
@@ -220,7 +220,8 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
 def write_label_map(path: str | os.PathLike[str], label_map: LabelMap, colors: npt.NDArray[np.uint8]) -> None:
     """Write (H, W) class indices as a palette PNG; `colors` (K, 3) are the colors of the classes.
 
-    The PNG is compressed by run lengths only, which takes a third of the time of the default and a quarter more space.
+    The PNG is compressed by run lengths only: this takes a third of the time of Pillow's default and a quarter more
+    space.
 
     Raises:
         OutputError: the file cannot be written.

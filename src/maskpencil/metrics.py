@@ -244,7 +244,10 @@ class ThresholdCounts:
         self.add(np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape), images=1)
 
     def add(self, counts: npt.NDArray[np.int64], *, images: int) -> None:
-        """Add the pixel counts (2, 256), outside and inside the class by probability, of `images` images."""
+        """Add the pixel counts (2, 256) of `images` images.
+
+        Row 0 counts the pixels of all other classes, row 1 the pixels of the class; the columns are `THRESHOLDS`.
+        """
         self.counts += counts
         self.images += images
 

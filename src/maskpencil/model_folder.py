@@ -1,6 +1,6 @@
 """Read and write model folders: `model.safetensors`, `config.json` and a model card, never pickle.
 
-`runtimes.export` adds the graph for runtimes other than torch.
+`runtimes.export` adds the network's graph, for the runtimes OpenVINO and ONNX Runtime.
 """
 
 import hashlib

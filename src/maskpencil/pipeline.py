@@ -1,4 +1,6 @@
-"""Read ahead of the network, form batches, run calls in parallel, and write results in a thread, with short queues.
+"""Read ahead of the network, form batches, run calls in parallel, and write results in a thread.
+
+The queues between these steps are short, so that memory does not grow with the number of items.
 
 If a step, such as reading, computing or writing, gives no result for `PATIENCE` seconds while the process computes
 nothing, `StalledError` is raised instead of waiting forever. The step's thread cannot be stopped and keeps running.
@@ -38,7 +40,7 @@ SideBySide: TypeAlias = Callable[[], AbstractContextManager[int]]
 
 
 def one_by_one() -> AbstractContextManager[int]:
-    """Return a context that yields 1 as the number of simultaneous calls, in place of `Predictor.side_by_side`."""
+    """Return a context like that of `Predictor.side_by_side`, but for calls one after the other: it yields 1."""
     return nullcontext(1)
 
 
@@ -202,7 +204,7 @@ def _pool(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
 
 
 class _Watch:
-    """A watch over the threads whose names begin with `threads`, which raises an error if they stall."""
+    """A watch that raises an error if the threads whose names begin with the string `threads` stall."""
 
     def __init__(self, step: str | None, threads: str) -> None:
         self._step, self._threads = step, threads
@@ -228,8 +230,8 @@ class _Watch:
             self._idle = self._idle + pause if is_idle else 0.0
             if self._step is not None and self._idle >= PATIENCE:
                 raise StalledError(
-                    f"{self._step}: no result for {PATIENCE:.0f} s, and nothing was computed meanwhile; it waits in "
-                    f"{self._positions()}; start the command again, and report this line if it happens again"
+                    f"{self._step}: no result for {PATIENCE:.0f} s, and nothing was computed meanwhile; the step waits "
+                    f"in {self._positions()}; start the command again, and report this line if it happens again"
                 )
             if left is not None:
                 left -= pause

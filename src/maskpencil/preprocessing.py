@@ -1,4 +1,4 @@
-"""Prepare RGB images in the way the network was trained on; the settings are stored with the weights."""
+"""Scale and normalize RGB images as for the network's training; the settings are stored with the weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -286,7 +286,10 @@ def _finite_number(digits: str) -> float:
 
 
 def _refuse_hostile(value: object, *, any_text: bool) -> None:
-    """Refuse deep nesting, and strings that cannot be written to files or terminals; without recursion."""
+    """Refuse deep nesting, and strings that cannot be written to files or terminals.
+
+    The function does not call itself, since deep nesting could exceed Python's recursion limit.
+    """
     level: list[object] = [value]
     for depth in range(MAX_DEPTH + 1):
         below: list[object] = []

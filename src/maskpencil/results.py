@@ -1,8 +1,9 @@
 """Record what each run wrote, so that later runs replace only these results and no file of the user.
 
-A folder of results holds the record `MARKER`. It has a line for each file, with the file's size and a checksum, which
-is added before the file appears. The record is therefore complete after every interruption, and files that the user
-added or changed do not count as results. The record contains no times, so that equal runs produce equal folders.
+A folder of results holds a record, the file `MARKER`. For each result it has a line with the name, the size and a
+checksum. The line is added before the result appears, so that the record is complete after every interruption. Files
+that the user added or changed do not match the record and so do not count as results. The record contains no times, so
+that equal runs produce equal folders.
 """
 
 import json
@@ -55,7 +56,7 @@ class Results:
         self.folder, self._stamps = folder, stamps
 
     def names(self, path: Path) -> bool:
-        """Return whether the record lists the path of a file below the folder, which may have been changed since."""
+        """Return whether the record lists a file below the folder, even if the file was changed since."""
         return _key(self.folder, path) in self._stamps
 
     def wrote(self, path: Path, status: os.stat_result) -> bool:
@@ -79,8 +80,8 @@ class Results:
     def to_bytes(self) -> bytes:
         """Return the record with only the last two lines of each file.
 
-        A line is added before the new file appears. If the run is killed in between, the old file remains, which the
-        line before describes.
+        When a run replaces a file, it first adds a line for the new file. If it is killed before it replaces the file,
+        the old file remains, and the second-last line describes it.
         """
         lines = ([name, *stamp] for name, stamps in self._stamps.items() for stamp in stamps[-2:])
         return b"".join(map(_line, (_HEAD, *lines)))
@@ -119,7 +120,7 @@ def recorded_results(folder: Path) -> Iterator[None]:
 def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Path], alone: Sequence[Path] = ()) -> None:
     """Check, before the work, that results would replace only unchanged results of earlier runs.
 
-    Temporary files of killed processes in these folders are removed.
+    Temporary files that killed processes left where the results will be written are removed.
 
     Args:
         out: the folder for the results.
@@ -128,8 +129,8 @@ def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Pat
         alone: folders below `out` that will hold only the new results; `clear` empties them.
 
     Raises:
-        OutputError: a result would replace an input or a file of the user, or a folder below `out` in which results
-            will be written holds a file of the user.
+        OutputError: a result would replace an input or a file that the user added or changed, or a folder for results
+            below `out`, such as `out / "masks"`, holds a file that the user added.
     """
     if ".." in out.parts:  # also through a folder that does not exist yet
         place = out.resolve()
@@ -161,7 +162,7 @@ def refuse_to_replace(out: Path, files: Sequence[Path], *, sources: Iterable[Pat
         shown = ", ".join(names[:MAX_LISTED_FILES]) + (", ..." if len(names) > MAX_LISTED_FILES else "")
         raise OutputError(
             f"{kind}: holds files that no earlier run wrote ({shown}); expected an empty folder or earlier results; "
-            "give another --out, or move them away"
+            "move these files away, or give another --out"
         )
     _shorten(out, results)
 
@@ -206,8 +207,8 @@ def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -
 class _Record:
     """A writer of lines to the record of a folder; it opens the record with the first line, and any thread may use it.
 
-    Calls after `close` do nothing: they come from threads of another run in the same process, which writes to the same
-    folder and has its own `_Record`.
+    Calls after `close` do nothing: if two runs in one process write to the same folder, each has a `_Record` that is
+    called for the files of both, and one run ends first.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -292,9 +293,9 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _key(folder: Path, path: Path) -> str:
-    """Return a text that is equal for paths below a folder that Windows or macOS treat as the same file.
+    """Return the name of a file in the record of `folder`; equal for paths that Windows or macOS treat as one file.
 
-    It does not depend on upper or lower case, nor on the Unicode normalization of the path.
+    The name is the path below `folder`, regardless of upper or lower case and of Unicode normalization.
     """
     below = "/".join(path.parts[len(folder.parts) :])
     return unicodedata.normalize("NFC", below).casefold()

@@ -82,7 +82,7 @@ class Segmenter:
     weights; any other network is loaded again from its model folder with the same settings.
 
     Args:
-        runtime: the engine that runs the network, with the network loaded: torch, OpenVINO or ONNX Runtime.
+        runtime: the network, loaded into the engine that runs it: torch, OpenVINO or ONNX Runtime.
         classes: the network's K classes.
         preprocessing: the preparation of images, as in training.
         training: a description of how the weights were made, as plain values for the model folder.
@@ -204,7 +204,8 @@ class Segmenter:
         Raises:
             ConfigError: torchvision has no such network, the machine lacks the device or the runtime, a setting is out
                 of range, or `compiled` was given for a runtime other than torch.
-            ModelError: the folder is missing, damaged or does not fit, or the weights cannot be downloaded.
+            ModelError: the folder is missing or damaged, its weights do not fit its network, or torchvision's weights
+                cannot be downloaded.
         """
         name = Path(read_path_text("the model", path)).as_posix()
         path, place, compiled = read_path("the model", path), device_name(device), read_flag("compiled", compiled)
@@ -217,7 +218,7 @@ class Segmenter:
             if compiled:
                 raise ConfigError(
                     f"--compile works only with runtime torch, but the runtime is {chosen}, which always compiles; "
-                    "leave it out"
+                    "leave --compile out"
                 )
             config = read_model_config(path)
             return cls(
@@ -453,8 +454,8 @@ class Segmenter:
     def origin(self) -> dict[str, object] | None:
         """Return the model and the settings on which the maps of `bands` depend; None without a model folder.
 
-        The values are plain. If a later run has equal values, it can reuse the bands of an interrupted run for the
-        same image and `wanted`.
+        The values are plain. If a later run has equal values, it can reuse the bands that an interrupted run computed
+        for the same image and the same argument `wanted` of `bands`.
         """
         if self.folder is None:
             return None

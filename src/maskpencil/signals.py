@@ -102,8 +102,9 @@ class StopRequest:
     """A record of a signal that requests a stop, so that work can stop between two steps instead of within a step.
 
     `received` is the number of the signal that this process received, 0 until then. `agreed` is the number of the
-    signal for which all processes of a training stop after the same step, 0 until they agree; the training sets it. A
-    second Ctrl-C interrupts at once. Outside the main thread Python delivers no signals, so `received` stays 0.
+    signal that any process of the training received, 0 until then; the training sets it in all processes after the same
+    step, so that they stop together. A second Ctrl-C interrupts at once. Outside the main thread Python delivers no
+    signals, so `received` stays 0.
     """
 
     def __init__(self) -> None:

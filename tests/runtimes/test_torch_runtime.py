@@ -54,7 +54,7 @@ def test_a_network_that_cannot_be_compiled_is_reported_with_a_remedy(monkeypatch
 def test_compiled_is_refused_for_a_runtime_that_always_compiles(make_segmenter, tmp_path):
     make_segmenter().save(tmp_path / "model")
     with pytest.raises(
-        ConfigError, match="only with runtime torch, but the runtime is openvino, which always compiles; leave it out"
+        ConfigError, match="runtime torch, but the runtime is openvino, which always compiles; leave --compile out"
     ):
         Segmenter.from_pretrained(tmp_path / "model", device="cpu", compiled=True)
 

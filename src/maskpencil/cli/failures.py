@@ -341,7 +341,10 @@ def _instead_of_option(option: str, name: str, options: Sequence[str]) -> str:
 
 
 def _typed(option: str, word: str) -> str:
-    """Return `option` with the value, if any, that matches `word`, an option of another tool: "--device cuda"."""
+    """Return what to type in place of `word`, an option of another tool: `option`, with a value where one is known.
+
+    For example "--device cpu" in place of `no-cuda`.
+    """
     values = {
         "--device": {"cpu": "cpu", "mps": "mps", "no-cuda": "cpu"}.get(word, "cuda"),
         "--precision": {"bf16": "bf16", "fp32": "fp32"}.get(word, "fp16"),

@@ -35,7 +35,10 @@ class SlidingWindowResult:
 
 
 def windows_of(images: Tensor) -> Tensor:
-    """Cut images (N, 3, H, W) into all windows, one stride apart, row by row: (N * rows * columns, 3, 224, 224)."""
+    """Cut images (N, 3, H, W) into overlapping windows, row by row: (N * rows * columns, 3, 224, 224).
+
+    Neighboring windows are `STRIDE` (32) pixels apart.
+    """
     tiles = images.unfold(2, WINDOW, STRIDE).unfold(3, WINDOW, STRIDE)  # (N, 3, rows, columns, 224, 224)
     return tiles.permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
 

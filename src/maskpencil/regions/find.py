@@ -57,7 +57,7 @@ def _cells(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
 
     Along each axis, pixel x covers the cells 3 x + 1 and 3 x + 2, and cell 3 x is the edge between the pixels x - 1 and
     x. A cell on an edge is 1 only if the pixels on both sides belong to the same region, a cell on a corner only if all
-    four pixels around it do. Pixels that touch only at a corner are therefore separate.
+    four pixels around it belong to the same region. Pixels that touch only at a corner are therefore separate.
     """
     height, width = ids.shape
     cells = np.zeros((_CELLS * height + 1, _CELLS * width + 1), dtype=np.uint8)
@@ -74,7 +74,7 @@ def _cells(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
 
 
 def _on_edges(contours: Sequence[npt.NDArray[Any]]) -> Iterator[list[Point]]:
-    """Convert contours, which run through the outermost cells of 1 in `_cells`, to rings of pixel corners."""
+    """Convert contours, given as cells of `_cells` just inside the regions, to rings of pixel corners."""
     cells = np.concatenate(contours)[:, 0]  # (N, 2)
     points = (cells + 1) // _CELLS  # 3 x + 1 -> x, the left edge; 3 x + 2 -> x + 1, the right one
     lengths = np.array([len(contour) for contour in contours])
@@ -204,7 +204,8 @@ def _components(
 ) -> tuple[npt.NDArray[np.int32], list[Region]]:
     """Find regions, without confidence and polygons.
 
-    Return their ids (H, W), i + 1 at the pixels of the i-th region, and the regions.
+    Returns:
+        The ids (H, W): i + 1 at the pixels of regions[i], 0 elsewhere; and the list of regions.
     """
     import cv2  # slow to import
 

@@ -63,8 +63,8 @@ def regions_file(
     """Yield a function that adds an image to the file; the file appears after the block.
 
     The formats are those of `write_regions`. Memory does not grow with the number of images. If the block raises, no
-    file is written; with `keep`, the images added so far are written, unless the error is an `OSError`, as when the
-    file cannot be written.
+    file is written. With `keep`, the images added before the error are written even then, except after an `OSError`,
+    which may have cut the file short.
 
     Raises:
         ConfigError: there is no such format.
