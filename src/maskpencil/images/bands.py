@@ -166,7 +166,7 @@ class Levels:
 
     @property
     def by_numbers(self) -> bool:
-        """Whether the conversion to 8 bits needs all pixel values of the file first, passed to `count`."""
+        """Whether `count` must examine all pixels of the file before they can be converted to 8 bits."""
         bands = self._bands
         if bands.model in ("palette", "cmyk") or bands.scale is not None:
             return False

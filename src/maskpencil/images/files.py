@@ -276,7 +276,7 @@ def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> N
 
 
 def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: str, **options: Any) -> None:
-    """Write a Pillow image whole or not at all, in the format of this name in Pillow, with Pillow's `options`.
+    """Write a Pillow image, whole or not at all; `image_format` and `options` are arguments of its method `save`.
 
     The image is encoded in memory first, because Pillow's encoders do not notice if a full disk cuts off the end of a
     file.

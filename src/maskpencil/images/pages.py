@@ -213,7 +213,7 @@ class _Tiff:
         """Read bytes at an offset.
 
         Raises:
-            EOFError: the bytes extend beyond the end of the file, as a damaged file may state.
+            EOFError: the bytes extend beyond the end of the file, which is therefore damaged.
         """
         if place + size > self._end:
             raise EOFError("it ends within a page")

@@ -116,8 +116,8 @@ def read_pixels(source: ImageSource) -> Pixels:
             in the order red, green, blue (for OpenCV's order, blue, green, red, give `image[..., ::-1]`).
 
     Raises:
-        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or of numbers without a fixed range (floats,
-            wider whole numbers, booleans): the message has an expression that converts it to uint8.
+        ImageError: not a readable image, truncated, or over `MAX_PIXELS`; or its pixels are floats, booleans or
+            integers of more than 16 bits, whose range is unknown; the message says how to convert them.
     """
     if isinstance(source, np.ndarray):
         return array_to_pixels(source)

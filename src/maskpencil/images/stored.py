@@ -29,7 +29,8 @@ class Stored:
         palette: (n, 3) uint8, the color of each number; None if the file has no palette.
         clear: the palette indices of fully transparent colors.
         shown_inverted: whether viewers show large numbers dark, as in a TIFF in which 0 is white.
-        bands: the number of bands besides alpha; always 1 if the file marks some of its bands as colors (RGB, CMYK).
+        bands: the number of bands of a TIFF file without alpha; 1 if the file marks some of its bands as colors (RGB,
+            CMYK), and for all other formats.
     """
 
     values: npt.NDArray[Any]

@@ -414,7 +414,7 @@ def read_pages(file: IO[bytes], *, most: int = MAX_PAGES) -> list[TiffPage]:
 
 
 def main_pages(pages: list[TiffPage]) -> list[TiffPage]:
-    """Return all pages except masks and smaller copies of other pages; the first page if no other is left."""
+    """Return all pages except masks and smaller copies; the first page if all pages are masks or copies."""
     return [page for page in pages if not page.subfile & (_REDUCED | _MASK)] or pages[:1]
 
 
@@ -472,7 +472,10 @@ def _by_pillow(file: IO[bytes]) -> npt.NDArray[Any]:
 
 
 def _directory(tags: Mapping[int, Sequence[int]], start: int) -> bytes:
-    """Encode a little-endian image file directory at offset `start`, with 4-byte numbers, and the data it refers to."""
+    """Encode `tags` as a little-endian image file directory that begins at offset `start`, with 4-byte numbers.
+
+    The numbers of a tag that has more than one follow the directory.
+    """
     after = start + 2 + 12 * len(tags) + 4
     entries, values = struct.pack("<H", len(tags)), b""
     for tag, numbers in tags.items():

@@ -200,8 +200,9 @@ class PredictOptions:
             self.regions not in (None, "geojson") or self.annotations or not supports(predictor, "bands")
         ):
             raise ConfigError(
-                "geotiff cannot be combined with --class, --abstain, --augment, a predictor without the bands method, "
-                "annotations, or regions in a format other than geojson; leave these out, or geotiff"
+                "geotiff cannot be combined with --class, --abstain, --augment (or another predictor without the "
+                "method bands), annotations, or regions in a format other than geojson; leave these out, or leave out "
+                "geotiff"
             )
         videos = [source for source in sources if source.kind != "image"]
         if videos:

@@ -47,24 +47,26 @@ def predict(
     of any size are read, and their masks written, window by window, as GeoTIFF with their georeference.
 
     `options.regions` requests the connected components, whose boxes are drawn on the overlays. For images the regions
-    are also written: one regions.json for all images (json, coco), which holds the images completed so far if the run
-    is interrupted, or one regions/STEM.geojson per image; see `regions.write_regions`. For videos the regions are only
-    drawn, with a warning in the report. `options.annotations`, a key of `data.formats.WRITERS`, requests a data set of
-    images and masks in OUT/annotations, which can be corrected in an annotation tool and used for training.
+    are also written: in the formats json and coco to one regions.json for all images (if the run is interrupted, for
+    the images completed so far), in the format geojson to one regions/STEM.geojson per image; see
+    `regions.write_regions`. For videos the regions are only drawn, with a warning in the report.
+    `options.annotations`, a key of `data.formats.WRITERS`, requests a data set of images and masks in OUT/annotations,
+    which can be corrected in an annotation tool and used for training.
 
-    Only unchanged results of an earlier run, as recorded in `results.MARKER`, are replaced. Reading, segmenting
-    and writing run at the same time. A source that cannot be read is reported, and all other sources are processed. No
-    file is left incomplete, even after an interruption.
+    A file is replaced only if an earlier run wrote it, as `results.MARKER` records, and it was not changed since.
+    Reading, segmenting and writing run at the same time. A source that cannot be read is reported, and all other
+    sources are processed. No file is left incomplete, even after an interruption.
 
     Args:
         segmenter: a segmenter, a wrapper such as `Abstain`, or the path of a model folder.
         sources: a file, folder, pattern, address, array or Pillow image, or a list of several; see `find_sources`.
         out: the folder to write; by default a new folder in runs/predict, which the report names.
         options: the settings.
-        report: called with the progress after every image, every band of a raster and every frame of a video.
+        report: called with the progress after every image, every band of rows of a raster and every frame of a
+            video.
         tell: called with messages for the user, such as that a stream was interrupted.
-        stop: ends the work early when it is set: the result of a stream or camera is completed, and the warnings of the
-            report name the sources that were not begun.
+        stop: when it is set, the work ends early: images and video files by KeyboardInterrupt; a stream or camera with
+            a completed result, and with a warning in the report for each source that was not begun.
 
     Example:
         >>> report = mp.predict("runs/train/street/model", ["photo.jpg", "photos/"], out="masks")
@@ -74,8 +76,8 @@ def predict(
     Raises:
         ConfigError: an argument has the wrong type, or the options do not fit the segmenter or the sources.
         DataError: a source does not exist, a name in `region_classes` is not a class, or the format of annotations
-            cannot store the names of the classes.
-        KeyboardInterrupt: `stop` was set while images were segmented, or within a video, whose result is dropped.
+            cannot store the name of a class or an image.
+        KeyboardInterrupt: `stop` was set during images, or during a video file, whose result is discarded.
         OutputError: a result cannot be written, or would replace a source or another file of the user.
     """
     predictor, place = load_predictor(segmenter), None if out is None else read_path("out", out)

@@ -42,7 +42,8 @@ class Source:
         kind: image, video, stream or camera.
         address: the path of a file, the address of a stream, the number of a camera, or the stem of an image in memory.
         stem: the name of the results: the path below the folder or pattern by which the source was found, without
-            suffix, with / between folders. The stems of images are unique, and the stems of other sources as well.
+            suffix, with / between folders. The stems of all images differ, and so do the stems of all videos, streams
+            and cameras; an image and a video may have the same stem.
         argument: the path, folder, pattern or address by which the source was found.
         image: the image in memory, an array or a Pillow image; None for all other sources.
     """
@@ -156,9 +157,9 @@ def find_sources(
 def results_name(source: Source) -> str:
     """Return a name for the folder of a source's results, from the path, pattern or address that the user gave.
 
-    It is the name of a folder; for another path or a pattern, it is the last part without suffix and wildcards, or, if
-    nothing is left of it, the name of the nearest folder above without wildcards. For a live source or an image in
-    memory it is the stem.
+    For a folder it is the folder's name. For a file or a pattern it is the last part of the path, without suffix and
+    wildcards; if this leaves nothing, it is the name of the nearest parent folder whose path has no wildcards. For a
+    live source or an image in memory it is the stem.
     """
     if source.is_live or source.image is not None:
         return source.stem
@@ -245,7 +246,7 @@ def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
         masks = _beside_images(folders)
         for name in masks:
             masked = Path(parent, name)
-            tell(f"{masked}: holds the masks of a data set and is skipped; to segment them, name it as a source")
+            tell(f"{masked}: holds the masks of a data set and is skipped; to segment it, name it as a source")
         folders[:] = [name for name in folders if not name.startswith(".") and name not in masks]
         for name in names:
             path = Path(parent, name)

@@ -150,8 +150,8 @@ class SingleClass(_Wrapper):
     ) -> list[Prediction]:
         """Segment images of one size, (H, W, 3) uint8 each.
 
-        With `confidence`, the confidence of a pixel is the probability of the one segmented class; with `entropy`, its
-        entropy is that of two outcomes: this class, and any other class.
+        With `confidence`, the confidence of every pixel is the probability of the selected class, even where the label
+        is 0; with `entropy`, its entropy is that of two outcomes: the selected class, and any other class.
         """
         return [
             Prediction(

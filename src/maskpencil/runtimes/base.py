@@ -227,7 +227,7 @@ class Runtime(ABC):
     def has_numbers(self, values: Any) -> Any:
         """Check whether the `values` of `CoarseScores` are all finite.
 
-        The result is a scalar array or tensor; only `bool` of it waits for a GPU.
+        The result is a scalar array or tensor. A GPU checks in the background: only `bool` of the result waits for it.
         """
         return np.isfinite(values).all()
 

@@ -91,7 +91,8 @@ class PreparedNetwork:
         """Return an `openvino.Model` with its weights.
 
         Raises:
-            ModelError: the graph is not one that a converter writes, or the weights do not fit it.
+            ModelError: the weights do not fit the graph or are not numbers; or the graph came with the model folder
+                and is not a graph that `write_graph` writes.
         """
         return openvino_model(self.stored, self.source, self.folder, is_foreign=self.is_foreign)
 

@@ -62,7 +62,7 @@ class OnnxRuntime(ConvertedRuntime):
 
 
 def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> bytes:
-    """Build the graph from coarse scores to the outputs `kind`, see `Finish`, of a block of pixels.
+    """Build the graph that computes the outputs `kind` of a block of pixels, see `Finish`, from coarse scores.
 
     The graph first applies the learned upsampling, if the network has one. With `mixed`, it then multiplies the result
     by the interpolation matrices of the block's rows and columns, which are two more inputs. Without `mixed`, the

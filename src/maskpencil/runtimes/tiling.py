@@ -129,10 +129,10 @@ def _window(start: int, tile: int, halo: int, length: int) -> Part:
 
 
 def _end(start: int, tile: int, window: Part, length: int, scores: int, stride: int) -> int:
-    """Return the index after the last score of a tile along one axis, counted in the scores of its `window`.
+    """Return the index after the last score of a tile along one axis, counted from the first score of its `window`.
 
-    The last tile ends with the last of the image's `scores`, even if these extend into the network's padding. `length`
-    is the length of the image in pixels.
+    Along this axis the whole image has `length` pixels and `scores` coarse scores. The last tile includes all remaining
+    scores, even those in the network's padding.
     """
     if start + tile >= length:
         return scores - window.start // stride

@@ -123,7 +123,7 @@ class Block:
     across: Side
 
     def moved(self, rows: int) -> "Block":
-        """Return this block with `rows` added to its row indices, for scores with `rows` more rows at their top."""
+        """Return this block for scores with `rows` more rows at their top, or with fewer rows if `rows` is negative."""
         span = slice(self.down.span.start + rows, self.down.span.stop + rows)
         return replace(self, down=replace(self.down, span=span))
 

@@ -48,9 +48,10 @@ class View:
         return int(np.clip(np.round(self.horizon), 1, self.height - 1))
 
     def project(self, points: Floats) -> tuple[Floats, Floats, Floats]:
-        """Project street points (M, 3) to columns and rows, in pixels from the top left corner, and meters of distance.
+        """Project street points (M, 3) to pixel columns, pixel rows and distances, (M,) each.
 
-        Points behind the camera are moved to just in front of it.
+        Columns and rows are counted from the top left corner, with fractions. Distances are in meters along the street,
+        from the camera. Points behind the camera are moved to just in front of it.
         """
         distance = np.maximum(points[:, 2] - self.moment.along, NEAR)
         scale = self.focal / distance
@@ -206,7 +207,7 @@ class Ground:
         return brightness
 
     def _marks(self) -> tuple[Canvas, npt.NDArray[np.bool_]]:
-        """Return the share of each pixel that lane marks cover, and a boolean mask of pixels with a covered center."""
+        """Return the share of each pixel that lane marks cover, and a boolean mask: whether they cover its center."""
         layout, along, apart = self._view.moment.layout, self._along, self._apart
         dash = (
             np.floor(along / DASHES) * DASHES + DASHES / 2

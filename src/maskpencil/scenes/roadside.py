@@ -107,9 +107,9 @@ class _Plans(Sketch):
         self._light = FACING_LEFT if side > 0 else FACING_RIGHT
 
     def behind(self, meters: float) -> float:
-        """Return how far to the right, in meters, a point lies that is `meters` behind the facade.
+        """Return the coordinate to the right, in meters, of points that are `meters` behind the facade.
 
-        If `meters` is negative, the point is in front of the facade.
+        If `meters` is negative, the points are in front of the facade.
         """
         return self._side * meters
 
@@ -198,7 +198,10 @@ def _mansard(
     eaves: float,
     rise: float,
 ) -> None:
-    """Draw a steep roof, `rise` meters high, with a dormer over each column of windows; `centers` are their centers."""
+    """Draw a steep roof, `rise` meters high, with a dormer over each column of windows.
+
+    `centers` are the positions of the columns along the street, in meters.
+    """
     inner, back, low, width = sketch.behind(1.1), sketch.behind(HOUSE_DEPTH), eaves + 0.3, sketch.width
     sketch.facing([(0, low, 0), (0, low, width), (inner, low + rise, width), (inner, low + rise, 0)], roof)
     end = [(0, low, 0), (inner, low + rise, 0), (back, low + rise, 0), (back, low, 0)]

@@ -98,8 +98,8 @@ _WHEEL_ANGLES = np.linspace(0, 2 * np.pi, 17)[:-1]
 def car_model(number: int, *, oncoming: bool, left_side: bool) -> Model:
     """Build a car, one of `SHAPES`, with its near end at the origin; the paint is the color of the body.
 
-    An `oncoming` car shows its front, any other its rear. Of the sides, as seen from the camera, only the left side is
-    drawn if `left_side`, else only the right side.
+    An `oncoming` car shows its front, any other car its rear. Only one side is drawn: with `left_side` the side that
+    is on the left as seen from the camera, else the side on the right.
     """
     sketch = _Plans(SHAPES[number], oncoming=oncoming, left_side=left_side)
     # From far to near, as in the painter's algorithm.

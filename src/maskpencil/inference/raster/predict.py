@@ -44,7 +44,8 @@ Remark = Callable[[Sequence[str], str], None]
 class RowsDone:
     """The rows of a raster that are segmented so far, stored in files so that an interrupted run can resume.
 
-    Each call of `add` writes a file, from the top down. Only one object at a time may write to the folder.
+    Each call of `add` writes one file, with the rows below those stored before. Only one object at a time may write to
+    the folder.
 
     Args:
         folder: the folder of the files.

@@ -148,7 +148,7 @@ def _no_stream(name: str, error: FFmpegError) -> VideoError:
         )
     return VideoError(
         f"{name}: cannot be opened ({reason_of(error)}); expected a video, stream or camera that answers; check that "
-        "it runs, and its address, user and password"
+        "the server or camera runs, and that the address, user and password are right"
     )
 
 
@@ -222,7 +222,7 @@ _STREAM_DEMUXERS = {
 
 
 def protocols(address: str) -> str:
-    """Return the protocols that FFmpeg may use for an address of one of `sources.SCHEMES`; `file` is never one."""
+    """Return the protocols that FFmpeg may use for an address of one of `sources.SCHEMES`, never `file`."""
     return _PROTOCOLS[scheme(address) or ""]
 
 
@@ -284,8 +284,8 @@ def find_camera(number: int, *, platform: str = sys.platform) -> Camera:
         raise _missing(number, sorted(path.name.removeprefix("video") for path in Path("/dev").glob("video[0-9]*")))
     if not os.access(device, os.R_OK | os.W_OK):
         raise VideoError(
-            f"camera {number}: permission to read {device} is denied; add your user to the group video, or check its "
-            "permissions"
+            f"camera {number}: permission to read {device} is denied; add your user to the group video, or check the "
+            "permissions of this file"
         )
     return Camera(str(device), "v4l2")
 

@@ -188,7 +188,7 @@ class VideoOutputs:
         self._painting.submit(self._paint, prediction, pts, duration)
 
     def submit_sound(self, packet: "av.Packet[Any]") -> None:
-        """Add a packet of one of the `sound` streams; it is written after the frames that were added before."""
+        """Add a packet of an audio stream that the overlay copies; it is written after the frames added before."""
         if self._overlay:
             self._painting.submit(self._encoding.submit, self._overlay.write_sound, packet)
 

@@ -134,12 +134,12 @@ class VideoReader:
 
     @property
     def duration(self) -> float | None:
-        """The stated duration in seconds; None for a source without end."""
+        """The duration in seconds, stated by the source or estimated by FFmpeg; None for a source without end."""
         return None if self._container.duration is None else self._container.duration / av.time_base
 
     @property
     def stated_duration(self) -> float | None:
-        """The duration in seconds that the source itself states; None if the duration is an estimate."""
+        """The `duration` if the source itself states it; None if it is an estimate."""
         return self.duration if self._container.format.name.startswith(_STATES_DURATION) else None
 
     @property
@@ -329,7 +329,7 @@ _BACK_SECONDS = 0.5  # what no frame and no packet of sound of one stream goes b
 
 
 class Timeline:
-    """A correction of the time stamps of a file of joined videos, in which they jump back to 0.
+    """A correction of the time stamps of a file of joined videos: in the file they jump back to 0 at each joint.
 
     After each jump, all time stamps are shifted so that they continue from the end of the video before. The first
     stream that jumps sets the shift for all streams, so that sound and frames stay synchronous. `joints` are the times
