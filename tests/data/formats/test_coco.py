@@ -273,7 +273,7 @@ def test_boxes_alone_are_an_error(save_files) -> None:
 
 
 def test_no_image_at_all_is_an_error_that_names_one(save_files) -> None:
-    with pytest.raises(DataError, match=r"coco\.json: names 2 images, but none of them is below .* \(1\.png\); put"):
+    with pytest.raises(DataError, match=r"coco\.json: names 2 images \(1\.png\), but none of them is below .*; put"):
         open_folder(save_files({"coco.json": beside()["coco.json"]}))
 
 

@@ -147,13 +147,13 @@ def recognize_annotations(root: Path, images: Path) -> Recognized | None:
 
 
 def _whole(root: Path, recognize: Callable[[], Recognized | None]) -> Recognized | None:
-    """Return the result of `recognize`; raise an error if annotations are missing and a JSON file was cut short.
+    """Return the result of `recognize`, after a check for JSON files below `root` that were cut short.
 
-    The JSON files below `root` are checked if `recognize` raises an error that names no JSON file, or if its result has
-    images without annotations.
+    Readers do not recognize such a file, so its annotations would be missing. The files are checked only if `recognize`
+    raises an error that names no JSON file, or if its result has images without annotations.
 
     Raises:
-        DataError: `recognize` raises it, or one of the checked files below `root` was cut short or is not JSON.
+        DataError: a checked file was cut short or is not JSON; otherwise any error of `recognize`.
     """
     try:
         recognized = recognize()

@@ -170,8 +170,8 @@ def refuse_cut_json(root: Path) -> None:
 def are_images_and_masks(root: Path, images: Iterable[Path]) -> bool:
     """Return whether `root` has a folder of images and a folder of masks, such as images/ and masks/.
 
-    The names of all folders that contain image files decide. Such a `root` is read by `layout`, even if annotation
-    files are beside the masks.
+    Only the names of folders below `root` with image files in them, at any depth, are examined. Annotation files in
+    such a `root` are not read: `layout` reads its images and masks.
 
     Args:
         root: the folder.
@@ -231,9 +231,9 @@ class Entry:
 
         Args:
             key: the field.
-            what: the kind of object, such as "image"; messages name the first object of the list "image 1".
-            id_key: the field with the id of an object; messages then say "image 42" for an image with the id 42, and
-                "image number 1" for a first image without an id.
+            what: the kind of object, such as "image". In messages the first object of the list is "image 1".
+            id_key: the field with the id of an object, if objects have ids. In messages an image with the id 42 is then
+                "image 42", and a first image without an id is "image number 1".
 
         Raises:
             DataError: the field is missing or is not a list of objects.
@@ -279,11 +279,11 @@ class Entry:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Return the number in a field; `default`, if given, if the field is missing or null.
+        """Return the number in a field; if the field is missing or null, return `default`.
 
         Raises:
-            DataError: the field is missing and there is no default, or its value is not a number, or the absolute value
-                is above `FARTHEST` (2^24).
+            DataError: the field is missing or null and `default` is None, its value is not a number, or the absolute
+                value is above `FARTHEST` (2^24).
         """
         value = self.fields.get(key)
         if value is None and default is not None:
@@ -293,10 +293,11 @@ class Entry:
         return float(value)
 
     def whole(self, key: str, default: int | None = None) -> int:
-        """Return the whole number in a field; `default`, if given, if the field is missing or null.
+        """Return the whole number in a field; if the field is missing or null, return `default`.
 
         Raises:
-            DataError: the field is missing and there is no default, or its value is not a whole number, see `number`.
+            DataError: the field is missing or null and `default` is None, its value is not a whole number, or the
+                absolute value is above `FARTHEST` (2^24).
         """
         value = self.number(key, default)
         if value != int(value):
@@ -400,7 +401,7 @@ def classes_of_labels(root: Path, labels: Sequence[str]) -> Labels:
 
 
 def undrawn_class(folder: Path) -> int:
-    """Return the class index that readers of `folder` assign to pixels outside all shapes; it may be `IGNORE_INDEX`."""
+    """Return the class index of pixels outside all shapes by the classes.yaml in `folder`; it may be `IGNORE_INDEX`."""
     return classes_of_labels(folder, ()).background
 
 

@@ -185,9 +185,9 @@ def is_turned(path: Path) -> bool:
 def write_upright(source: Path, target: Path) -> None:
     """Write an image in its own format with its pixels rotated as EXIF says, without the EXIF orientation.
 
-    The file appears whole or not at all. Mode, depth, the ICC profile and the resolution are kept, and, except in
-    TIFF, the other EXIF entries. PNG, TIFF and WebP are written without loss; JPEG is encoded again, at quality 100 and
-    4:4:4. Of several frames only the first is written.
+    The file appears whole or not at all. Mode, depth, the ICC profile and the resolution are kept. The other EXIF
+    entries are kept too, except in TIFF. PNG, TIFF and WebP are written without loss; JPEG is encoded again, at quality
+    100 and 4:4:4. Of several frames only the first is written.
 
     Raises:
         ImageError: `source` is not a readable image.

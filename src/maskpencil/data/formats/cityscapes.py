@@ -65,10 +65,10 @@ labels."""
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if it holds `leftImg8bit/` and masks in `gtFine/` or `gtCoarse/`; otherwise return None.
 
-    If both folders of masks exist, `gtFine/` is read. Each of these folders may lie in another folder, as after
-    unpacking each archive into its own folder. With a label_colors.txt the data set is an export of CVAT or Datumaro,
-    and each line of that file is a class. In Cityscapes itself the test split is left out: its masks were never
-    published, and the masks in `gtFine/test` are dummies. `train_extra` is used for training.
+    If both folders of masks exist, `gtFine/` is read. The folders may also lie inside other folders of `root`, as
+    after unpacking each archive into its own folder. With a label_colors.txt the data set is an export of CVAT or
+    Datumaro, and each line of that file is a class. In Cityscapes itself the test split is left out: its masks were
+    never published, and the masks in `gtFine/test` are dummies. `train_extra` is used for training.
 
     Raises:
         DataError: no image has its mask, for example if there is only the test split.
@@ -180,5 +180,5 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _ending_with(ending: str, files: Mapping[str, Path]) -> dict[str, Path]:
-    """Return the files with an ending by their names without it, such as aachen/aachen_000000_000019."""
+    """Return {name without `ending`: path} of the files whose names have this ending."""
     return {name.removesuffix(ending): path for name, path in files.items() if name.endswith(ending)}

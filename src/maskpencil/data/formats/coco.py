@@ -107,10 +107,9 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     if not reader.used:
         problems.refuse()
         raise DataError(
-            f"{files[0].path}: names {counted(len(files[0].images), 'image')}, but none of them is below "
-            f"{search.place}"
-            f"{''.join(f' ({entry.name})' for entry in files[0].images[:1])}; put them there, or say where they are: "
-            "--images FOLDER"
+            f"{files[0].path}: names {counted(len(files[0].images), 'image')}"
+            f"{''.join(f' ({entry.name})' for entry in files[0].images[:1])}, but none of them is below "
+            f"{search.place}; put them there, or say where they are: --images FOLDER"
         )
     search.list_others(found, reader.used)
     search.warn(found)
@@ -249,8 +248,8 @@ class _Reader:
             file: the COCO file.
             entry: the image in the file.
             header: the header of the image; None if it cannot be read.
-            reading: the coordinate system of the outlines if the file exchanges the width and height of the image, see
-                `orientation.Exchanged`; else None.
+            reading: the coordinate system of the outlines if the width and height in the file are the height and width
+                of the image as shown, see `orientation.Exchanged`; else None.
 
         Raises:
             DataError: the size of the image is unknown, or run lengths are of another size.
@@ -283,8 +282,9 @@ class ImageFolders:
     def of(self, path: Path, split: str) -> list[Path]:
         """Return the folders where the images of the JSON file `path` may be, inner folders first.
 
-        These are each folder above the file up to `root`; its subfolders with usual names of image folders, such as
-        images; and, in all of these, subfolders named after the file or after `split`, again with their image folders.
+        These are the folders above the file, up to `root`, and their subfolders with usual names of image folders, such
+        as images. If any of them has a subfolder named after the file or after `split`, this subfolder and its image
+        folders are included as well.
         """
         names = {path.stem, *(path.stem.removeprefix(prefix).lstrip("_-") for prefix in (PREFIX, "panoptic"))}
         folders: list[Path] = []

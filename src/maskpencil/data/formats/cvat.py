@@ -38,9 +38,9 @@ LABELMAPS = ("labelmap.txt", "label_map.txt")
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if it holds labelmap.txt and SegmentationClass/; otherwise return None.
 
-    The images are in JPEGImages/, in images/ or in `root` itself. A label "ignored" marks ignored pixels. In masks of
-    one channel the values are gray levels that are the colors of labels, or, if such levels do not fit, line numbers of
-    labels, from 0.
+    The images are in JPEGImages/, in images/ or in `root` itself. A label "ignored" marks ignored pixels. The
+    values of gray masks are gray levels, such as 7 for a label of the color 7,7,7, or, if not all levels in the masks
+    are the colors of labels, line numbers of labels, from 0.
 
     Raises:
         DataError: there are no images, no image has a mask, or labelmap.txt is not in its format or repeats a color.
@@ -70,9 +70,13 @@ def _images(root: Path) -> dict[str, Path]:
 
 
 def _encodings(labelmap: Path, labels: Sequence[Label], mask: Path) -> list[MaskEncoding]:
-    """Return the possible encodings of the masks, the most likely first, by the channels and palette of one `mask`.
+    """Return the possible encodings of the masks, the most likely first; `mask` is one of the masks.
 
-    The values of masks of one channel may be line numbers, or gray levels that are the colors of labels.
+    The values of a gray mask may be gray levels, which are the colors of labels, or line numbers of labels. If two
+    labels have the same color, the values are line numbers.
+
+    Raises:
+        DataError: two labels have the same color, and `mask` is in colors.
     """
     classes = classes_of_labelmap(labelmap, labels)
     meanings = [IGNORE_INDEX if label.name in IGNORED_LABELS else classes.index(label.name) for label in labels]

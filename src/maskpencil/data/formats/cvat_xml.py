@@ -191,11 +191,11 @@ def _add(entry: Entry, element: Element, found: DrawnImages, subset: str) -> Non
 
 
 def _number(entry: Entry, key: str, default: float | None = None) -> float:
-    """Return the number in an attribute; `default`, if given, if the attribute is missing.
+    """Return the number in an attribute; if the attribute is missing, return `default`.
 
     Raises:
-        DataError: the attribute is missing and there is no default, or its value is not a number, or the absolute value
-            is above `FARTHEST` (2^24).
+        DataError: the attribute is missing and `default` is None, its value is not a number, or the absolute value is
+            above `FARTHEST` (2^24).
     """
     text = entry.fields.get(key)
     if text is None and default is not None:

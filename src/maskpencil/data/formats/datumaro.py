@@ -113,7 +113,7 @@ class _Reader:
         """Assign the pairs to splits; the notes of the layout name what was left out.
 
         Raises:
-            DataError: all images are missing, or see `Problems.layout`.
+            DataError: all images are missing, or `Problems.layout` raises it.
         """
         own = self._images.values() if self._search.given is None else self._search.files
         self._found.images_alone += [path for path in own if path not in self._used]
@@ -121,9 +121,9 @@ class _Reader:
         if not self._used and self._found.masks_alone:
             self.problems.refuse()
             raise DataError(
-                f"{self._root}: its annotations name {counted(len(self._found.masks_alone), 'image')}, but none of "
-                f"them is below {self._search.place} ({self._found.masks_alone[0]}); put them into images/, "
-                "or say where they are: --images FOLDER"
+                f"{self._root}: its annotations name {counted(len(self._found.masks_alone), 'image')} "
+                f"({self._found.masks_alone[0]}{', ...' * (len(self._found.masks_alone) > 1)}), but none of them is "
+                f"below {self._search.place}; put them into images/, or say where they are: --images FOLDER"
             )
         layout = self.problems.layout(self._root, self._found)
         notes = []

@@ -53,8 +53,8 @@ class Area:
 def files_in_format(root: Path, suffixes: Collection[str], fits: Callable[[Path], bool]) -> list[Path]:
     """Return the files below `root` that are in a format.
 
-    In a folder of more than `MAX_SAMPLED`, the first `PEEKED` files are examined; if none of them fits, no file of
-    this folder is returned.
+    If a folder has more than `MAX_SAMPLED` files with one of the `suffixes`, and none of the first `PEEKED` of them is
+    in the format, no file of this folder is returned.
 
     Args:
         root: the folder, which may be missing.
@@ -130,8 +130,9 @@ class DrawnImages:
     def find(self, entry: Entry, name: str, *folders: Path) -> Path | None:
         """Find the image that an entry calls `name`; return None if it is missing, which `recognized` reports.
 
-        The image is searched for in `folders`, then in the folder of the annotation file and the folders above it up to
-        the root, and in the folders of images in each of these, such as images/, then anywhere, see `ImageSearch.find`.
+        First `folders` are searched. Then follow the folder of the annotation file and the folders above it up to the
+        root, each with its subfolders of images, such as images/. Last, the image may be anywhere, see
+        `ImageSearch.find`.
 
         Raises:
             DataError: the name leads out of the root by "..", and no image below the root has it.
@@ -288,9 +289,13 @@ class DrawnImages:
         return image.relative_to(self.search.place)
 
     def _split(self, image: Path, source: Path) -> str:
-        """Return the split that a folder of the image, or else a folder of its annotation file, is named after.
+        """Return the split of an image by the names of the folders above it, or else above its annotation file.
 
-        Return "" if no folder is named after a split.
+        Return "" if none of these folders has the name of a split, such as train.
+
+        Args:
+            image: the image.
+            source: the annotation file.
         """
         folders = [*self._below(image).parts[:-1], *source.relative_to(self.root).parts[:-1]]
         return next((SPLIT_OF[folder.lower()] for folder in folders if folder.lower() in SPLIT_OF), "")

@@ -90,7 +90,7 @@ def _json(path: Path, number: int, line: str) -> Any:
 def _job(entry: Entry) -> str:
     """Return the name of the labeling job that made a line's mask; the field of this name holds the mask's address.
 
-    It is the only job of the line whose metadata name the colors of masks.
+    A line may name several jobs. Only the metadata of the job that made the mask name the colors of classes.
 
     Raises:
         DataError: no job or several jobs of the line have masks.

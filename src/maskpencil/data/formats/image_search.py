@@ -23,8 +23,8 @@ class ImageSearch:
     """A search for images below `root`, or below the folder `given` by the user.
 
     The files in `masks` are never found. A folder with the name of a folder of masks, such as labels, is searched only
-    if it is one of the `folders` given to `find`, or if the annotations name it in the path. `renamed` lists the images
-    that were found under other names than in the annotations.
+    if it is one of the `folders` given to `find`, or is part of an image's path in the annotations. `renamed` lists the
+    images that were found under other names than in the annotations.
     """
 
     root: Path
@@ -55,14 +55,14 @@ class ImageSearch:
 
         Args:
             name: the name or path in the file; of a path, the longest end that exists in a folder is used.
-            folders: the folders to search first; if the user named a folder, that folder is searched instead.
+            folders: the folders to search first; if the user gave a folder (`given`), it is searched instead of these.
             source: the annotation file.
             split: the split of the annotation file, "" if it is unknown.
-            but: an image that the caller uses if the result is None. If it is given, similar names do not match, and
-                `but` is returned where the error below would be raised.
+            but: another image, which the caller uses if the result is None. With it, an image elsewhere is found only
+                if its file name is exactly that in `name`; and if `name` leads out of `root`, `but` is the result.
 
         Raises:
-            DataError: the name leads out of `root` by "..", and no image has it; not raised if the user named a folder.
+            DataError: `name` leads out of `root` by "..", no image has this name, and neither `given` nor `but` is set.
         """
         name = without_query(name)
         where = [self.given] if self.given else folders

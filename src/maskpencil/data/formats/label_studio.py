@@ -91,10 +91,10 @@ class Images:
         return best[0] if best else None
 
     def short_name(self, path: Path) -> str:
-        """Return the path of an image below the folder of images, without suffix, as the name of its pair.
+        """Return the name of an image's pair: its path below `place`, without suffix and a first folder such as images.
 
         Raises:
-            DataError: another image has the same path without suffix.
+            DataError: another image has the same name.
         """
         below = path.relative_to(self.place).with_suffix("")
         name = PurePosixPath(
@@ -144,8 +144,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     aside for validation.
 
     Raises:
-        DataError: a task is not in Label Studio's format, names no image or several images match the name, or all
-            images are missing.
+        DataError: a task is not in Label Studio's format or names no image, several images match a name, or all images
+            are missing.
     """
     if not root.is_dir():
         return None
@@ -270,9 +270,10 @@ def _is_task(task: dict[str, Any]) -> bool:
 
 
 def _short_regions(task: Mapping[str, Any]) -> list[tuple[str, int, dict[str, Any]]]:
-    """Return the regions of a JSON-MIN task, each as (field, number in the field's list from 1, region).
+    """Return the regions of a JSON-MIN task, each as (field, number, region).
 
-    The fields with regions are named after the tags of the project's labeling interface.
+    The number is the region's position in the list that the field holds, from 1. The fields with regions are named
+    after the tags of the project's labeling interface.
     """
     return [
         (key, number, value)

@@ -272,7 +272,7 @@ def _add_all(
                 doubled.add(image)
                 raise DataError(
                     f"{file.path}: names the image {file.image!r}, as does {first[image]}; correct the imagePath in "
-                    "one of the two files, or remove that file"
+                    "one of the two files, or remove one of them"
                 )
             first[image] = file.path
     for file, image in paired:
@@ -293,8 +293,8 @@ def _drawing(
     Args:
         file: the labelme file.
         header: the header of its image; None if it cannot be read.
-        reading: the coordinate system of the shapes if the file exchanges the width and height of the image, see
-            `orientation.Exchanged`; else None.
+        reading: the coordinate system of the shapes if the width and height in the file are the height and width of
+            the image as shown, see `orientation.Exchanged`; else None.
         labels: the classes of the labels.
         problems: collects shapes that extend beyond the image.
 
@@ -344,11 +344,11 @@ def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
 
     It is used as a context manager, see `base.Writer`.
 
-    A shape is the polygon around a 4-connected set of pixels of one class, moved inward from their edges by `INSET`
-    pixels, so that labelme, which truncates coordinates and draws the outline as well, fills exactly these pixels. A
-    shape also fills its holes, so the largest shapes come first, and the shapes in the holes are drawn over them. The
-    class of pixels outside all shapes (see `undrawn_class`) has shapes only in the holes of other shapes. Ignored
-    pixels have the label `__ignore__`. Shapes that meet at corners have the same group_id.
+    A shape is the outline of a 4-connected set of pixels of one class, moved inward by `INSET` pixels. Thus labelme,
+    which truncates coordinates and draws the outline as well, fills exactly these pixels. A shape also fills its holes,
+    so the largest shapes come first, and the shapes in the holes are drawn over them. The class of pixels outside all
+    shapes (see `undrawn_class`) has shapes only in the holes of other shapes. Ignored pixels have the label
+    `__ignore__`. Shapes that meet at corners have the same group_id.
 
     Raises:
         OutputError: a file cannot be written.
@@ -419,7 +419,7 @@ def _shapes(label_map: LabelMap, labels: ClassSet, undrawn: int) -> list[dict[st
 def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Return a boolean mask (H, W) of the pixels in the parts that have holes, including the pixels in the holes.
 
-    Parts without holes are left out: only pixels in holes can belong to another part.
+    Parts without holes are left out, since no other part can lie inside them.
     """
     covered = np.zeros(size, dtype=bool)
     for part in parts:

@@ -1,7 +1,8 @@
 """Read labelme2voc's output: `JPEGImages/`, `class_names.txt`, `SegmentationClass/` or `SegmentationClassPNG/`.
 
-Source: `examples/semantic_segmentation/labelme2voc.py` in https://github.com/wkentaro/labelme; the masks moved from
-SegmentationClassPNG/ to SegmentationClass/, and the arrays from there to SegmentationClassNpy/, in version 5.3
+Source: `examples/semantic_segmentation/labelme2voc.py` in https://github.com/wkentaro/labelme; in version 5.3 the
+masks moved from SegmentationClassPNG/ to SegmentationClass/, and the arrays from SegmentationClass/ to
+SegmentationClassNpy/
 """
 
 from dataclasses import replace

@@ -24,8 +24,8 @@ IMAGES, LABELS, OBJECTS, PANOPTIC = "images", "labels", "instances", "panoptic"
 class Release:
     """A release of the data set.
 
-    `config` is the name of its file of label names. Its masks are in `SPLIT/FOLDER/labels/`, such as
-    `training/v2.0/labels/`, where FOLDER is `folder`.
+    `config` is the name of its file of label names. `folder` is the folder in each split that holds its masks: "v2.0"
+    for `training/v2.0/labels/`, "." for `training/labels/`.
     """
 
     config: str

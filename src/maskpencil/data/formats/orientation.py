@@ -1,10 +1,10 @@
 """Find out whether an annotation file describes a photograph as it is shown or as it is stored.
 
 Phones store portrait photographs rotated by 90 degrees, with an EXIF entry that says how to rotate them for display.
-Tools that ignore EXIF write the size, the outlines, or both for the pixels as stored. If an annotation file exchanges
-the width and height of the image as shown, its outlines decide: if an outline extends beyond the size in the file,
-the outlines are in pixels of the image as shown; if an outline extends beyond the image as shown, the outlines are not
-in pixels of the image as shown.
+Tools that ignore EXIF write the size, the outlines, or both for the pixels as stored. If the width and height in
+an annotation file are the height and width of the image as shown, the outlines decide. If an outline extends beyond the
+size in the file, all outlines are in pixels of the image as shown. If an outline extends beyond the image as shown,
+they are not.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class Reading(Enum):
 
 @dataclass(frozen=True)
 class Exchanged:
-    """An image whose annotation file states the width of the image as shown as its height, and vice versa.
+    """An image whose width and height in the annotation file are its height and width as shown.
 
     `given` is the (height, width) in the file.
     """
@@ -91,8 +91,8 @@ def find_reading(images: Sequence[Exchanged], otherwise: Reading | None) -> Read
 
     Args:
         images: the images whose width and height the file exchanges.
-        otherwise: the result if the outlines rule out `SHOWN`, but do not decide between `STORED` and `STRETCHED`: the
-            one that the tool uses; None if the tool is unknown.
+        otherwise: `STORED` or `STRETCHED`, whichever the tool writes, or None if the tool is unknown. It is the result
+            if the outlines show only that they are not `SHOWN`.
     """
     votes = {vote for image in images for outline in image.outlines if (vote := _vote(image, outline))}
     if votes == {Reading.SHOWN}:
@@ -103,9 +103,10 @@ def find_reading(images: Sequence[Exchanged], otherwise: Reading | None) -> Read
 
 
 def _vote(image: Exchanged, outline: Outline) -> Reading | None:
-    """Return the only coordinate system that an outline fits; None if it fits several, or none of them.
+    """Return what an outline shows about its coordinate system; None if it may be in several, or fits none.
 
-    For a polygon or bitmap, the result `STRETCHED` means any coordinate system except `SHOWN`.
+    Run lengths show `SHOWN` or `STORED`. A polygon or bitmap shows either `SHOWN`, or only that it is not in pixels of
+    the image as shown; in this case the result is `STRETCHED`.
     """
     shown = image.header.shown_size
     if isinstance(outline, RunLengths):

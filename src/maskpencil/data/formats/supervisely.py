@@ -115,7 +115,7 @@ def _areas(entry: Entry, size: tuple[int, int], found: DrawnImages, kinds: Mappi
         found.leave_out(entry, f"{{shape|shapes}} of the type {kind}, which {{has|have}} no area,", REDRAW)
         return []
     if kind in ("any", "None", None):
-        raise DataError(f"{entry}: neither it nor its class {title!r} has a shape type; export the file again")
+        raise DataError(f"{entry}: has no shape type, and neither has its class {title!r}; export the file again")
     if kind not in _SHAPES:
         found.leave_out(entry, f"{{shape|shapes}} of the unknown type {shown(kind)}", REDRAW)
         return []

@@ -74,10 +74,9 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if files below it are in VIA's formats; otherwise return None.
 
     Polygons, closed polylines, rectangles, circles and ellipses are drawn in the order of the file. The class of a
-    region is the value of its only attribute. If there are several attributes, and `root` has a class file, attributes
-    with values that are not in the class file are left out, unless all attributes have such values. If several
-    attributes remain, the class is the only one with more than one value. The images are below `root`, or below
-    `images`, if given.
+    region is the value of its attribute. If there are several attributes, and `root` has a class file, only attributes
+    whose values are all in the class file are considered, unless there are none. Of several such attributes, the class
+    is the only one that has more than one value. The images are below `root`, or below `images`, if given.
 
     Raises:
         DataError: an entry is not in VIA's format, several attributes may be the class, or all images are missing.
@@ -140,8 +139,8 @@ def _read(path: Path, found: DrawnImages) -> Iterator[_Image]:
 def _options(attributes: Mapping[str, Any], *, of_version_3: bool = False) -> dict[str, dict[str, str]]:
     """Return the options, {attribute: {id: name}}, of the attributes for which regions store ids instead of names.
 
-    In version 3 these are all attributes with options, in earlier versions those whose option ids are all numbers.
-    Attributes with empty or repeated names of options are left out.
+    In version 3 regions store ids for all attributes with options, in earlier versions only for attributes whose option
+    ids are all numbers. An attribute is left out if names of its options are empty or repeated.
     """
     named = {}
     for name, attribute in attributes.items():

@@ -103,14 +103,14 @@ def pair_by_lists(
     """Pair images and masks of equal names, and assign the pairs to splits by the lists in ImageSets/Segmentation/.
 
     The lists may also lie in `folder`. Their lines are names, paths of images, or paths of images and masks. Returns
-    the pairs, and notes, such as how many names in a list have no mask, since the lists of Pascal VOC and CVAT also
-    name images without masks.
+    the pairs, and notes for the user. A note says, for example, how many names in a list have no image with a mask: the
+    lists of Pascal VOC and CVAT also name images without masks.
 
     Args:
         folder: the folder of the data set.
         images: the images by their names.
         masks: the masks by their names.
-        train: names of lists that are read in place of train.txt, if they exist.
+        train: names of lists; the first of them that exists is read in place of train.txt.
 
     Raises:
         DataError: a list cannot be read.

@@ -109,8 +109,8 @@ def read_rows(path: Path) -> list[Row]:
 def files_with_confidence(rows: Mapping[Path, Sequence[Row]]) -> set[Path]:
     """Return the label files in which every line ends with a confidence, as in predictions saved as labels.
 
-    The result is empty if only one line in all files, or only some of the lines in a file, end with a confidence: such
-    lines may be damaged.
+    The result is empty if a file has lines both with and without a confidence, or if these label files have only one
+    line in all: such lines may be damaged.
     """
     found = {path for path, own in rows.items() if own and all(row.has_confidence for row in own)}
     mixed = any(row.has_confidence for path, own in rows.items() if path not in found for row in own)
@@ -313,8 +313,8 @@ def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
     restores exactly the same label map.
 
     The background (see `annotations.undrawn_class`) is not written. YOLO cannot represent ignored pixels: no
-    polygon covers them, so they are read as background. Only if no class is the background, this package reads them as
-    ignored, with the help of classes.yaml. Without splits `data.yaml` has only `train`, while Ultralytics requires
+    polygon covers them, so they are read as background. This package reads them as ignored if classes.yaml shows that
+    no class is the background. Without splits `data.yaml` has only `train`, while Ultralytics requires
     `val` as well.
 
     Raises:
@@ -354,8 +354,8 @@ def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
 def bridged(rings: Sequence[Sequence[Point]]) -> list[Point]:
     """Join an outer ring and its holes, from `regions.outlines`, into one closed ring of (x, y).
 
-    For each hole, a horizontal line leads from the nearest ring on its left to its upper left corner and back, along
-    the upper edges of pixels. The lines cross no pixel center, so by the even-odd rule exactly the same pixels are
+    For each hole, a horizontal line leads to the hole's upper left corner from the nearest ring on the left, and back.
+    The lines run along edges of pixels and cross no pixel center, so by the even-odd rule exactly the same pixels are
     inside.
     """
     outer, *holes = rings
@@ -405,11 +405,11 @@ class _Bridges:
             self._on.setdefault(side, []).append((int(starts[hole - 1, 1]), hole))
 
     def walk(self, number: int) -> Iterator[Point | int]:
-        """Yield the points (x, y) of a ring in order and, where a line leads to a hole, the number of the hole.
+        """Yield the points (x, y) of a ring in order, and the number of each hole to which a line leads from the ring.
 
-        A YOLO polygon has no holes, so a line leads from a point of a ring to each hole and back. For each line, its
-        point on the ring, the number of the hole, and the same point again are yielded. The ring of a hole is closed:
-        its first point is yielded again at the end.
+        Where a line begins, three values are yielded: the point of the ring, the number of the hole, and the point
+        again, since the line leads to the hole and back. The ring of a hole is closed: its first point is yielded again
+        at the end.
 
         Args:
             number: the number of the ring: 0 is the outline, the holes follow from 1.

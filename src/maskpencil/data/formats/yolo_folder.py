@@ -82,7 +82,7 @@ class YoloFolder:
         return codes
 
     def beside(self, image: Path, name: str) -> Path:
-        """Return the path of an image with `name` in place of the last folder `images`, see the function `beside`."""
+        """Return the path of an image with its last folder `images` replaced by `name`, see the function `beside`."""
         return beside(self.root, image, name)
 
     def has_labels(self) -> bool:
@@ -106,10 +106,10 @@ class YoloFolder:
 
 
 def beside(root: Path, image: Path, name: str) -> Path:
-    """Return the path of an image with `name` in place of the last folder `images`, as Ultralytics finds labels.
+    """Return the path of an image with its last folder `images` replaced by `name`, as Ultralytics finds labels.
 
-    Thus images/train/1.jpg becomes labels/train/1.jpg; the suffix stays. Without a folder `images`, the path is the
-    image itself if `name` is labels, else the same path in the folder `name` of `root`.
+    Thus images/train/1.jpg becomes labels/train/1.jpg; the suffix stays. If no folder above the image is called
+    `images`, `image` itself is returned if `name` is labels, and else the same path in the folder `name` of `root`.
     """
     below = image.relative_to(root).parts
     places = [place for place, part in enumerate(below[:-1]) if part == "images"]
