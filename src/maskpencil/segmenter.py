@@ -452,10 +452,10 @@ class Segmenter:
         return self.runtime.side_by_side()
 
     def origin(self) -> dict[str, object] | None:
-        """Return the model and the settings on which the maps of `bands` depend; None without a model folder.
+        """Return plain values that identify the model and settings behind the results of the method `bands`.
 
-        The values are plain. If a later run has equal values, it can reuse the bands that an interrupted run computed
-        for the same image and the same argument `wanted` of `bands`.
+        If a later run has equal values, it can reuse the results of an interrupted run for the same image and the same
+        argument `wanted`. None without a model folder.
         """
         if self.folder is None:
             return None

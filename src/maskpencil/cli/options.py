@@ -133,9 +133,9 @@ Device = Annotated[
 ImageSize = Annotated[
     str | None,
     option(
-        "The size to which images are scaled: native (not scaled), HEIGHTxWIDTH, or a number N, which "
-        "reduces images whose longer side exceeds N pixels to N pixels on that side. By default the size stored in the "
-        "model.",
+        "The size to which images are scaled: native (not scaled), HEIGHTxWIDTH, or a number N: images "
+        "whose longer side is above N pixels are scaled down in proportion, so that it has N pixels. By default the "
+        "size stored in the model.",
         NETWORK,
         "SIZE",
     ),

@@ -215,8 +215,8 @@ class PredictOptions:
         for source in images:
             if source.image is not None:
                 raise ConfigError(
-                    f"annotations copy image files, but source {source.stem} is an image in memory; save it first, or "
-                    "leave annotations out"
+                    f"annotations need image files to copy, but source {source.stem} is an image in memory; save it "
+                    "first, or leave annotations out"
                 )
         refuse_names((source.path for source in images), file_format)
 

@@ -146,7 +146,7 @@ class PreparedNetwork:
 
 
 class ConvertedRuntime(Runtime):
-    """The base of runtimes of converted networks, which run on the CPU; their coarse scores are arrays.
+    """The base class of runtimes that run a converted network on the CPU and return coarse scores as NumPy arrays.
 
     Args:
         prepared: the converted network.

@@ -353,7 +353,7 @@ def checked_xml(content: bytes, data: int) -> bytes:
     if net.tag != "net" or net.get("version") != "11" or not 1 <= len(layers) <= MAX_LAYERS:
         raise ValueError(f"it is not a network of 1 to {MAX_LAYERS} layers in version 11 of OpenVINO's format")
     if len(layers) != sum(element.tag == "layer" for element in net.iter()):
-        raise ValueError("it has layers inside other layers")
+        raise ValueError("some of its layers contain a graph of their own, such as If or Loop")
     for layer in layers:
         _check_layer(layer, data)
     anew: bytes = ET.tostring(net, encoding="utf-8", xml_declaration=True)

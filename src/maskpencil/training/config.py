@@ -114,8 +114,8 @@ class TrainConfig:
     """Keep the layers fc6 and fc7 of VGG and AlexNet as convolutions, or leave them out; other backbones have none."""
 
     learned_upsampling: Literal["all", "twofold", "none"] = RECIPE
-    """The upsampling layers that are trained: all, twofold (all except the last; these double the size) or
-    none; layers that are not trained interpolate bilinearly."""
+    """The upsampling layers that are trained: all, twofold (all except the last layer) or none; layers that are not
+    trained interpolate bilinearly."""
 
     at_once_scales: bool = RECIPE
     """Scale the features of pool4 by 0.01 and of pool3 by 0.0001, as in the paper's FCN-8s that is trained in one
@@ -130,8 +130,8 @@ class TrainConfig:
     scores, and after fc6 if the network has fc6."""
 
     epochs: int = RECIPE
-    """The number of passes over the training images. The modern recipe chooses 10 to 300, for about 3,700 images in
-    all; an image at half the resolution counts as a quarter."""
+    """The number of passes over the training images. The modern recipe chooses 10 to 300, so that about 3,700
+    images are processed in total (epochs times images; images at half the resolution count as a quarter)."""
 
     time_budget: str | None = None
     """The duration of the whole run, including validation and saving, such as 90s, 20m or 1h30m; to be given in place
@@ -146,9 +146,9 @@ class TrainConfig:
 
     optimizer: Literal["sgd", "muon", "adamw", "adam", "lbfgs"] = RECIPE
     """The optimizer. The modern recipe uses muon if the backbone has batch normalization and is trained, else adamw.
-    lbfgs trains only the head, with a convex loss. It needs a frozen backbone (see `freeze`) and
-    `loss` cross-entropy, turns off dropout and learned upsampling, and augments every image only once. With lbfgs, an
-    epoch is one round of L-BFGS steps on all training images."""
+    lbfgs trains only the head, with a convex loss. It needs a frozen backbone (see `freeze`) and `loss` cross-entropy,
+    turns off dropout and learned upsampling, and augments every image only once. With lbfgs, an epoch consists of ten
+    steps of L-BFGS, each on all training images."""
 
     momentum: float = RECIPE
     """The momentum of sgd and muon, 0 to 0.99; other optimizers ignore it."""
@@ -208,9 +208,9 @@ class TrainConfig:
     validated and saved. With 0, the weights themselves are validated and saved."""
 
     image_size: str = RECIPE
-    """The size to which images are scaled in training and prediction: native (not scaled), HEIGHTxWIDTH, or a number N,
-    which reduces images whose longer side exceeds N pixels to N pixels on that side and keeps their aspect ratio; auto
-    is 1024 if the median image is larger than that, else native."""
+    """The size to which images are scaled in training and prediction: native (not scaled), HEIGHTxWIDTH, or a number N:
+    images whose longer side is above N pixels are scaled down in proportion, so that it has N pixels; auto is 1024 if
+    the median image is larger than that, else native."""
 
     crop_size: str = RECIPE
     """The size of the random window that is cut from each training image: HEIGHTxWIDTH, a number (the height and the

@@ -194,7 +194,7 @@ def _changed(config: TrainConfig, **settings: Any) -> TrainConfig:
 
 
 def _finetune(frozen: Trainer, run: RunFolder, first: Run, *, quiet: bool) -> Run:
-    """Train the whole network in a second run that starts from the model of the first run with a frozen backbone."""
+    """Train the whole network in a second run, from the model of the first run, whose backbone was frozen."""
     config, progress = read_config(run.finetuning), frozen.progress
     spent = progress.seconds + progress.other_seconds
     if config.time_budget:

@@ -128,7 +128,7 @@ def test_a_value_beyond_the_end_is_refused(content):
 @pytest.mark.parametrize("integer", [b"\x80", b"\xff" * 9, b"\x80" * 10 + b"\x01"], ids=len)
 @pytest.mark.parametrize("before", [b"", b"\x48", b"\x12"], ids=["tag", "value", "length"])
 def test_integers_that_do_not_end_are_refused(before, integer):
-    expected = f"an integer at byte {len(before)} does not end within 10 bytes or its message"
+    expected = f"an integer at byte {len(before)} is longer than 10 bytes, or than its message"
     assert message_of(before + integer) == expected
 
 

@@ -46,7 +46,7 @@ def read_json(path: Path) -> Any:
     except ValueError as error:
         raise DataError(f"{path}: is not valid JSON ({error}); export it again") from error
     except RecursionError as error:
-        raise DataError(f"{path}: is nested too deeply to be read; expected annotations") from error
+        raise DataError(f"{path}: is nested too deeply to be read as annotations") from error
 
 
 def checked_size(height: object, width: object, where: str) -> tuple[int, int]:

@@ -407,7 +407,10 @@ def _is_nested(first: Sequence[float], second: Sequence[float]) -> bool:
 
 
 def _class_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the words that distinguish the names of views; () if the names differ in something other than words."""
+    """Return for each of several mask folders the word by which its name differs from the others, as a class name.
+
+    Return () if the names differ in anything but words.
+    """
     parts = [re.split(r"[/_\-. ]+", name.replace("IMAGE", "/")) for name in names]
     shared = set.intersection(*(set(words) for words in parts))
     found = tuple("_".join(word for word in words if word and word not in shared) for words in parts)

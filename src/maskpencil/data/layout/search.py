@@ -40,11 +40,16 @@ MIN_MASK_EVENNESS = 0.6
 
 
 def search_pairs(root: Path) -> Found:
-    """Pair the images below `root` if the folders do not have known names.
+    """Pair images with masks below `root`, whose folders have no known names.
 
-    At each level the search tries, in order: files in one folder, where masks have longer names or another suffix;
-    folders with the same file names, if the names of some folders suggest masks; each subfolder separately; and the
-    remaining folders with the same file names. Masks are recognized by words in the names, else by their larger
+    At each level the search tries, in order:
+
+    - files in one folder, where masks have longer names or another suffix;
+    - folders with the same file names, if the names of some folders suggest masks;
+    - each subfolder separately;
+    - the remaining folders with the same file names.
+
+    Masks are recognized by words in the names, else by their larger
     `evenness`. A folder that is named after a split assigns all files below it to this split.
     """
     search = _Search()
@@ -253,7 +258,7 @@ def _view(name: str, pairing: Pairing, masks: Mapping[str, Path]) -> View:
 def evenness(paths: Sequence[Path]) -> float:
     """Return the evenness of a sample of files: the share of pixels equal to their neighbors, close to 1 for masks.
 
-    Unreadable files are skipped; they are reported when all files are read.
+    Unreadable files are skipped here; the later reading of all files reports them.
     """
     step = max(1, len(paths) // SAMPLE)
     shares = []

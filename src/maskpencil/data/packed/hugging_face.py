@@ -142,8 +142,8 @@ def write_images(root: Path, shards: Sequence[Shard], target: Path) -> tuple[str
             for side, column, content in (("images", columns.image, image), ("masks", columns.mask, mask)):
                 if content.startswith(NUMPY):
                     raise DataError(
-                        f"{shard.path}: the column {column!r} holds NumPy arrays, not images; encode them as PNG, such "
-                        "as by the data set's cast_column with the feature Image, and save it again"
+                        f"{shard.path}: the column {column!r} holds NumPy arrays, not images; encode them as PNG, for "
+                        f"example with dataset.cast_column({column!r}, Image()), and save the data set again"
                     )
                 budget.claim(len(content))
                 name = f"{counts[shard.split]:06}{_suffix(content)}"

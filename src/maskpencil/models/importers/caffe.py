@@ -285,4 +285,4 @@ def _varint(content: mmap, position: int, end: int) -> tuple[int, int]:
         value |= (byte & _PAYLOAD) << shift
         if byte <= _PAYLOAD:
             return value, position
-    raise FormatError(f"an integer at byte {start} does not end within {len(_SHIFTS)} bytes or its message")
+    raise FormatError(f"an integer at byte {start} is longer than {len(_SHIFTS)} bytes, or than its message")
