@@ -11,15 +11,17 @@ from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES
 from maskpencil.errors import ConfigError
 from maskpencil.images import fitted_size
 from maskpencil.label_maps import LabelMap
-from maskpencil.metrics import ConfusionMatrix
 from maskpencil.models.backbones import create_backbone
 from maskpencil.models.backbones.weights import BLANK
 
 STRIDES: tuple[Literal[8, 4, 2], ...] = (8, 4, 2)
 """The strides to choose from, the fastest first."""
 
-MIN_BOUND = 0.75
-"""The lowest mean IoU that a stride must allow to be chosen."""
+MIN_SOFT_IOU = 0.7
+"""The lowest `soft_mean_iou` with which a stride is fine enough."""
+
+MIN_GAIN = 0.03
+"""The smallest gain in `soft_mean_iou` for which a finer stride is chosen; masks of noise gain less."""
 
 MAX_MASKS = 20
 """The number of masks on which strides are compared."""
@@ -28,7 +30,7 @@ MAX_MASKS = 20
 def choose_stride(
     label_maps: Iterable[LabelMap], *, backbone: str, image_size: int | tuple[int, int] | None
 ) -> tuple[Literal[8, 4, 2], str]:
-    """Choose the coarsest stride of `STRIDES` whose `bound` is at least `MIN_BOUND`, else the finest stride.
+    """Choose the coarsest stride of `STRIDES` that is fine enough for the masks.
 
     Strides at which the backbone has no features are not chosen. Return the stride, and the reason if it is not 8,
     else "".
@@ -41,43 +43,49 @@ def choose_stride(
     scaled = [_scaled(label_map, image_size) for label_map in label_maps]
     if not scaled:
         return STRIDES[0], ""
-    bounds: dict[Literal[8, 4, 2], float] = {}
+    found: dict[Literal[8, 4, 2], float] = {}
+    chosen = STRIDES[0]
     for stride in STRIDES:
-        if bounds and not _has_features(backbone, stride):
+        if found and not _has_features(backbone, stride):
             break
-        bounds[stride] = bound(scaled, stride)
-        if bounds[stride] >= MIN_BOUND:
+        found[stride] = soft_mean_iou(scaled, stride)
+        if stride != STRIDES[0] and found[stride] < found[chosen] + MIN_GAIN:
             break
-    *coarser, chosen = bounds
-    reason = ", ".join(f"{bounds[stride]:.2f} at stride {stride}" for stride in bounds)
-    return chosen, f"stride {chosen}, since the masks have narrow parts: mean IoU at most {reason}" if coarser else ""
+        chosen = stride
+        if found[stride] >= MIN_SOFT_IOU:
+            break
+    if chosen == STRIDES[0]:
+        return chosen, ""
+    listed = ", ".join(f"{iou:.2f} at stride {stride}" for stride, iou in found.items())
+    return chosen, f"stride {chosen}, since the masks have narrow parts (soft IoU {listed})"
 
 
-def bound(label_maps: Iterable[torch.Tensor], stride: int) -> float:
-    """Compute the mean IoU of masks that are reduced by `stride` and bilinearly enlarged again.
+def soft_mean_iou(label_maps: Iterable[torch.Tensor], stride: int) -> float:
+    """Compute how well masks are kept if they are reduced by `stride` and bilinearly enlarged again, 0..1.
 
-    This is an upper bound, in practice, on the mean IoU of a network with scores at this stride.
+    It is the mean over the classes of the soft IoU: the sum of the smaller of share and truth over all pixels, divided
+    by the sum of the larger, where share (0..1) is the enlarged mask of a class and truth (0 or 1) the mask.
 
     Args:
         label_maps: class numbers (H, W) uint8; `IGNORE_INDEX` pixels are not counted.
         stride: the factor of the reduction.
 
-    Source: Long, Shelhamer and Darrell, CVPR 2015, section 4.3, "Upper bounds on IU".
+    Similar to Long, Shelhamer and Darrell, CVPR 2015, section 4.3, "Upper bounds on IU".
     """
-    matrix = ConfusionMatrix(MAX_CLASSES)
+    smaller, larger = np.zeros(MAX_CLASSES), np.zeros(MAX_CLASSES)
     for label_map in label_maps:
         height, width = label_map.shape
-        best, prediction = torch.full((height, width), -1.0), torch.zeros(height, width, dtype=torch.uint8)
-        for index in np.unique(label_map.numpy()).tolist():
-            if index == IGNORE_INDEX:
-                continue
-            inside = functional.pad((label_map == index).float()[None, None], (0, -width % stride, 0, -height % stride))
-            shares = functional.avg_pool2d(inside, stride)
-            enlarged = functional.interpolate(shares, scale_factor=stride, mode="bilinear")[0, 0, :height, :width]
-            better = enlarged > best
-            best[better], prediction[better] = enlarged[better], index
-        matrix.update(label_map.numpy(), prediction.numpy())
-    return matrix.scores([str(index) for index in range(MAX_CLASSES)]).mean_iou
+        counted = label_map != IGNORE_INDEX
+        for index in np.unique(label_map[counted].numpy()).tolist():
+            truth = (label_map == index).float()
+            padded = functional.pad(truth[None, None], (0, -width % stride, 0, -height % stride))
+            shares = functional.interpolate(
+                functional.avg_pool2d(padded, stride), scale_factor=stride, mode="bilinear"
+            )[0, 0, :height, :width]
+            smaller[index] += float(torch.minimum(shares, truth)[counted].sum())
+            larger[index] += float(torch.maximum(shares, truth)[counted].sum())
+    present = larger > 0
+    return float((smaller[present] / larger[present]).mean()) if present.any() else 1.0
 
 
 def _scaled(label_map: LabelMap, image_size: int | tuple[int, int] | None) -> torch.Tensor:

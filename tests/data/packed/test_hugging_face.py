@@ -216,7 +216,7 @@ def test_looks_distinguish_images_from_masks_where_names_do_not() -> None:
     assert choose_columns(Path("set"), {"a": photos, "b": masks}) == Columns("a", "b")
     assert choose_columns(Path("set"), {"image_a": masks, "image_b": photos}) == Columns("image_b", "image_a")
     for samples in ({"a": photos, "b": photos}, {"a": masks, "b": masks}, {"a": photos, "b": masks, "c": masks}):
-        with pytest.raises(DataError, match=r"set: has images in the columns a, b.*named 'image' and 'mask'"):
+        with pytest.raises(DataError, match=r"set: has images in the columns a, b.*name them 'image' and 'mask'"):
             choose_columns(Path("set"), samples)
 
 

@@ -136,5 +136,5 @@ def test_an_integer_that_does_not_end_among_packed_ones_is_refused():
     content = b"\x22\x02\x03\x8e\x02"  # the length leaves out the last byte
     memory = mapped(content)
     _, value = next(read_fields(memory, range(len(content)), KNOWN))
-    with pytest.raises(FormatError, match="an integer at byte 3 does not end"):
+    with pytest.raises(FormatError, match="an integer at byte 3 is longer than 10 bytes"):
         list(read_integers(memory, value))

@@ -346,9 +346,9 @@ def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
 
     A shape is the outline of a 4-connected set of pixels of one class, moved inward by `INSET` pixels. Thus labelme,
     which truncates coordinates and draws the outline as well, fills exactly these pixels. A shape also fills its holes,
-    so the largest shapes come first, and the shapes in the holes are drawn over them. Pixels outside all shapes
-    are read as one class (see `undrawn_class`), which is therefore drawn only where it fills a hole of another shape. Ignored pixels have the label
-    `__ignore__`. Shapes that meet at corners have the same group_id.
+    so the largest shapes come first, and the shapes in the holes are drawn over them. Pixels outside all shapes are
+    read as one class (see `undrawn_class`), which is therefore drawn only where it fills a hole of another shape.
+    Ignored pixels have the label `__ignore__`. Shapes that meet at corners have the same group_id.
 
     Raises:
         OutputError: a file cannot be written.
