@@ -40,7 +40,7 @@ def test_backbones_with_batch_normalization_are_trained_by_muon_and_others_by_ad
         return config.optimizer, config.learning_rate, config.backbone_rate
 
     assert chosen(backbone="resnet18", weights="none") == ("muon", 2e-3, 1.0)
-    assert chosen(backbone="resnet18") == chosen() == ("muon", 3e-3, 0.5)
+    assert chosen(backbone="resnet18") == chosen() == ("muon", 2e-3, 0.25)
     assert chosen(backbone="resnet18", freeze="backbone") == chosen(backbone="vgg16") == ("adamw", 2e-3, 0.1)
     assert chosen(backbone="vgg16", weights="none") == ("adamw", 2e-3, 1.0)
 
@@ -92,3 +92,13 @@ def test_a_plan_holds_numbers_where_settings_are_texts():
     assert plan.image_size is None
     assert make_plan_of(TrainConfig(epochs=10, coarse_share=0.5), SIZES).coarse_epochs == 5
     assert make_plan_of(TrainConfig(learning_rate="find"), SIZES).with_learning_rate(0.1).learning_rate.value == 0.1
+
+
+def test_the_head_has_an_l2_penalty_only_where_it_is_fitted_exactly():
+    def penalty(**settings):
+        return resolve(TrainConfig(**settings), SIZES).head_l2
+
+    assert penalty() == penalty(freeze="backbone") == 0
+    assert penalty(freeze="backbone", optimizer="lbfgs") == 0.01
+    assert penalty(freeze="backbone", optimizer="lbfgs", head_l2=0.0) == 0
+    assert penalty(recipe="tutorial") == 1e-3

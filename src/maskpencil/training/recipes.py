@@ -60,7 +60,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "bias_rate": 1.0,
         "weight_decay": None,
         "clip_norm": None,
-        "head_l2": 0.0,
+        "head_l2": None,
         "schedule": "one-cycle",
         "loss": "cross-entropy",
         "class_weights": "sqrt-median-frequency",

@@ -28,6 +28,9 @@ FROZEN_SHARE = 0.2
 LBFGS_ROUNDS = 3
 """The number of rounds of L-BFGS if `epochs` is not set."""
 
+LBFGS_L2 = 0.01
+"""The factor of the L2 penalty on the head for L-BFGS, without which the head fits the training images too closely."""
+
 Size = tuple[int, int]
 
 
@@ -107,7 +110,7 @@ def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConf
     if config.optimizer == "lbfgs":
         config = _convex(config)
     image_size = _image_size(config, sizes["train"])
-    config = replace(config, learning_rate=config.learning_rate or _learning_rate(config, from_scratch=from_scratch))
+    config = replace(config, learning_rate=config.learning_rate or _learning_rate(config))
     crop_size = _crop_size(config, _median([fitted_size(size, image_size) for size in sizes["train"]]))
     config = replace(
         config,
@@ -117,6 +120,7 @@ def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConf
         weight_decay=_first_set(config.weight_decay, 0.05 if config.optimizer in ("adamw", "muon") else 5e-4),
         # the norm of Muon's steps does not depend on the gradient
         clip_norm=_first_set(config.clip_norm, 0.0 if config.optimizer == "muon" else 1.0),
+        head_l2=_first_set(config.head_l2, LBFGS_L2 if config.optimizer == "lbfgs" else 0.0),
         coarse_share=_coarse_share(config, crop_size),
         cache_views=_cache_views(config),
     )
@@ -169,18 +173,16 @@ def _backbone_rate(config: TrainConfig, *, from_scratch: bool) -> float:
     """
     if from_scratch:
         return 1.0
-    return 0.5 if config.optimizer == "muon" else 0.1
+    return 0.25 if config.optimizer == "muon" else 0.1
 
 
-def _learning_rate(config: TrainConfig, *, from_scratch: bool) -> float | str:
+def _learning_rate(config: TrainConfig) -> float | str:
     skips = 0 if config.stride == 32 else 1 if config.stride == 16 else 2
     if config.recipe == "heavy":
         return "sum:1e-10" if config.at_once_scales else f"sum:1e-{10 + 2 * skips}"
     if config.recipe == "cvpr":
         return float(CVPR_RATES.get(config.backbone, CVPR_RATES["vgg16"]) / 100**skips)
-    if config.optimizer == "sgd":
-        return 0.1
-    return 3e-3 if config.optimizer == "muon" and not from_scratch else 2e-3
+    return 0.1 if config.optimizer == "sgd" else 2e-3
 
 
 def _epochs(config: TrainConfig, images: int) -> int:
