@@ -39,6 +39,7 @@ MakeVideo = Callable[..., Path]
 SMALL = {
     "weights": "none",
     "backbone": "test_resnet",
+    "stride": 8,
     "crop_size": "64x64",
     "batch_size": 3,
     "device": "cpu",

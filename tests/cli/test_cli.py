@@ -140,6 +140,8 @@ def test_a_folder_is_checked_trained_on_and_segmented_by_commands(tiny_folder, t
     settings = [
         "--backbone",
         "test_resnet",
+        "--stride",
+        "8",
         "--weights",
         "none",
         "--crop-size",

@@ -78,26 +78,35 @@ def vgg_pools(blobs: dict[str, Tensor], image: Tensor) -> dict[int, Tensor]:
     return pools
 
 
-def fully_connected(blobs: dict[str, Tensor], pool5: Tensor) -> Tensor:
+def fc7_of(blobs: dict[str, Tensor], pool5: Tensor) -> Tensor:
     fc6 = functional.conv2d(pool5, blobs["fc6.weight"], blobs["fc6.bias"]).relu()
-    fc7 = functional.conv2d(fc6, blobs["fc7.weight"], blobs["fc7.bias"]).relu()
+    return functional.conv2d(fc6, blobs["fc7.weight"], blobs["fc7.bias"]).relu()
+
+
+def score_fr(blobs: dict[str, Tensor], fc7: Tensor) -> Tensor:
     return functional.conv2d(fc7, blobs["score_fr.weight"], blobs["score_fr.bias"])
 
 
-def reference_vgg(blobs: dict[str, Tensor], image: Tensor, stride: int, scales: tuple[float, float]) -> Tensor:
-    pools = vgg_pools(blobs, image)
-    score = fully_connected(blobs, pools[5])
+def reference_vgg(
+    blobs: dict[str, Tensor],
+    pools: dict[int, Tensor],
+    fc7: Tensor,
+    size: tuple[int, int],
+    stride: int,
+    scales: tuple[float, float],
+) -> Tensor:
+    score = score_fr(blobs, fc7)
     if stride == 32:
-        return crop(deconvolution(score, 64, 32), 19, image.shape[-2:])
+        return crop(deconvolution(score, 64, 32), 19, size)
     score = deconvolution(score, 4, 2)
     pool4 = functional.conv2d(scales[0] * pools[4], blobs["score_pool4.weight"], blobs["score_pool4.bias"])
     score = score + crop(pool4, 5, score.shape[-2:])
     if stride == 16:
-        return crop(deconvolution(score, 32, 16), 27, image.shape[-2:])
+        return crop(deconvolution(score, 32, 16), 27, size)
     score = deconvolution(score, 4, 2)
     pool3 = functional.conv2d(scales[1] * pools[3], blobs["score_pool3.weight"], blobs["score_pool3.bias"])
     score = score + crop(pool3, 9, score.shape[-2:])
-    return crop(deconvolution(score, 16, 8), 31, image.shape[-2:])
+    return crop(deconvolution(score, 16, 8), 31, size)
 
 
 def reference_alexnet(blobs: dict[str, Tensor], image: Tensor) -> Tensor:
@@ -117,7 +126,7 @@ def reference_alexnet(blobs: dict[str, Tensor], image: Tensor) -> Tensor:
     x = norm(pool(conv(x, "conv2", padding=2, groups=2)))
     x = conv(conv(x, "conv3", padding=1), "conv4", padding=1, groups=2)
     x = pool(conv(x, "conv5", padding=1, groups=2))
-    return crop(deconvolution(fully_connected(blobs, x), 63, 32), 18, image.shape[-2:])
+    return crop(deconvolution(score_fr(blobs, fc7_of(blobs, x)), 63, 32), 18, image.shape[-2:])
 
 
 def blobs_of(net: FCN) -> dict[str, Tensor]:
@@ -130,16 +139,18 @@ def noise(size: tuple[int, int]) -> Tensor:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(
-    ("stride", "at_once"), [(32, False), (16, False), (8, False), (8, True)], ids=["32s", "16s", "8s", "at once"]
-)
 @torch.inference_mode()
-def test_vgg_networks_compute_the_logits_of_the_released_ones(vgg, stride, at_once, size):
-    net, image = fcn(vgg, stride, at_once=at_once), noise(size)
-    expected = reference_vgg(blobs_of(net), image, stride, (0.01, 0.0001) if at_once else (1, 1))
-    logits = net(image)
-    assert logits.shape == (1, CLASSES, *size)
-    assert (logits - expected).abs().max() <= 1e-4 * expected.abs().max()
+def test_vgg_networks_compute_the_logits_of_the_released_ones(vgg, size):
+    image = noise(size)
+    features = fcn(vgg, 8).features(image)
+    pools = vgg_pools(blobs_of(fcn(vgg, 8)), image)
+    fc7 = fc7_of(blobs_of(fcn(vgg, 8)), pools[5])
+    for stride, at_once in ((32, False), (16, False), (8, False), (8, True)):
+        net = fcn(vgg, stride, at_once=at_once)
+        expected = reference_vgg(blobs_of(net), pools, fc7, size, stride, (0.01, 0.0001) if at_once else (1, 1))
+        logits = net(image) if at_once and size == SIZES[1] else net.logits(features, size)
+        assert logits.shape == (1, CLASSES, *size)
+        assert (logits - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
 @pytest.mark.slow

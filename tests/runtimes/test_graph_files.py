@@ -59,7 +59,7 @@ def test_a_trained_model_carries_its_graph(cache, tiny_folder, tmp_path):
     )
     assert carried_graph(run.model)
     assert not cache.exists()
-    same(by_openvino(run.model), Segmenter.from_pretrained(run.model, runtime="torch", device="cpu"))
+    same(by_openvino(run.model), Segmenter.from_pretrained(run.model, runtime="torch", device="cpu", precision="fp32"))
 
 
 @pytest.mark.slow
@@ -332,7 +332,7 @@ OUTSIDE = '<?xml version="1.0"?><!DOCTYPE n [<!ENTITY a SYSTEM "file:///etc/pass
     ],
 )
 def test_elements_that_the_converter_never_writes_are_refused(content):
-    with pytest.raises(ValueError, match=r"it |its constant|is not a valid offset"):
+    with pytest.raises(ValueError, match=r"it |its |is not a valid offset"):
         checked_xml(content, 24)
 
 

@@ -20,6 +20,7 @@ from maskpencil.training.trainer import GradientDescent, Trainer, Update
 SMALL = {
     "weights": "none",
     "backbone": "test_resnet",
+    "stride": 8,
     "crop_size": "32x32",
     "batch_size": 2,
     "device": "cpu",

@@ -14,6 +14,7 @@ from maskpencil.training.train import train
 SETTINGS = {
     "weights": "none",
     "backbone": "test_resnet",
+    "stride": 8,
     "crop_size": "32x32",
     "batch_size": 2,
     "epochs": 1,

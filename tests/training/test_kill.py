@@ -20,8 +20,8 @@ from pathlib import Path
 from maskpencil.training.train import train  # every run is a fork
 
 data, out = sys.argv[1], Path(sys.argv[2])
-settings = dict(weights="none", backbone="test_resnet", crop_size="64x64", batch_size=2, epochs=5, dropout=0.3)
-settings |= dict(device="cpu")
+settings = dict(weights="none", backbone="test_resnet", stride=8, crop_size="64x64", batch_size=2, epochs=5)
+settings |= dict(device="cpu", dropout=0.3)
 
 def start(**arguments):
     child = os.fork()
@@ -67,8 +67,8 @@ from maskpencil.training.checkpoints import has_checkpoint
 from maskpencil.training.train import train
 
 data, out, disk, cuts = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-settings = dict(weights="none", backbone="test_resnet", crop_size="64x64", batch_size=2, epochs=3 * cuts, dropout=0.3)
-settings |= dict(device="cpu", average=0.9, validate_every=7)
+settings = dict(weights="none", backbone="test_resnet", stride=8, crop_size="64x64", batch_size=2, epochs=3 * cuts)
+settings |= dict(device="cpu", dropout=0.3, average=0.9, validate_every=7)
 run = out / "cut"
 chance = random.Random(0)
 

@@ -21,6 +21,7 @@ from maskpencil.training.trainer import GradientDescent
 SMALL = {
     "weights": "none",
     "backbone": "test_resnet",
+    "stride": 32,
     "crop_size": "32x32",
     "batch_size": 2,
     "device": "cpu",

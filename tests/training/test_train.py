@@ -157,8 +157,9 @@ def test_resume_refuses_other_settings_and_other_folders(run, tmp_path):
 @pytest.mark.slow
 def test_a_finer_net_starts_from_a_coarser_one(tiny_folder, tmp_path):
     chain = {**SMALL, "epochs": 1}
-    coarse = train(tiny_folder, out=tmp_path / "32s", stride=32, **chain)
-    fine = train(tiny_folder, out=tmp_path / "16s", stride=16, init=str(coarse.model), learning_rate=1e-12, **chain)
+    coarse = train(tiny_folder, out=tmp_path / "32s", **chain | {"stride": 32})
+    chain |= {"stride": 16, "init": str(coarse.model), "learning_rate": 1e-12}
+    fine = train(tiny_folder, out=tmp_path / "16s", **chain)
     log = (fine.folder / "train.log").read_text()
     assert f"started from {coarse.model}" in log
     assert "start untrained" in log
@@ -166,7 +167,7 @@ def test_a_finer_net_starts_from_a_coarser_one(tiny_folder, tmp_path):
     before, after = (load_file(run.model / "model.safetensors") for run in (coarse, fine))
     torch.testing.assert_close(after["score_fr.weight"], before["score_fr.weight"])
     with pytest.raises(ConfigError, match="FCN-32s on test_resnet; expected a network on the same backbone"):
-        train(tiny_folder, out=tmp_path / "other", init=str(coarse.model), **{**chain, "backbone": "resnet18"})
+        train(tiny_folder, out=tmp_path / "other", **chain | {"backbone": "resnet18"})
 
 
 @pytest.mark.slow

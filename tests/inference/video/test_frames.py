@@ -34,7 +34,7 @@ TO_BT2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.016
 LUMA = {1: (0.2126, 0.0722), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
 """The shares of red and blue in luma, by FFmpeg's code of the matrix: BT.709, BT.601, SMPTE 240M, BT.2020."""
 PQ, HLG = 16, 18
-SIZE = (270, 480)
+SIZE = (216, 384)
 
 
 def light(image: RGBImage) -> Signal:

@@ -1,6 +1,7 @@
 import csv
 import shutil
 import threading
+import time
 import weakref
 from pathlib import Path
 
@@ -137,6 +138,7 @@ def test_few_images_are_in_memory_at_once(
 
     def counted(self: TrainingImages, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         threads.add(threading.get_ident())
+        time.sleep(0.02)  # so that another thread takes the next image
         pair = read(self, index)
         with lock:
             alive[0] += 1
