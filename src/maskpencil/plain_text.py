@@ -56,7 +56,10 @@ def markdown(text: str) -> str:
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
-    r"""Return the value as ASCII JSON that every parser reads; bytes of names that are not UTF-8 become `\xff`."""
+    r"""Return the value as ASCII JSON that every parser reads.
+
+    In file names each byte that is not UTF-8 is written as the text `\x` and its two hexadecimal digits.
+    """
     text = json.dumps(value, indent=indent)
     if "\\ud" in text:  # half of a surrogate pair, which strict parsers refuse, or an ordinary pair
         plain = _SURROGATE.sub(lambda found: json.dumps(_seen(found[0]))[1:-1], json.dumps(value, ensure_ascii=False))

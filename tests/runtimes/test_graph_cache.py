@@ -198,5 +198,5 @@ def test_a_damaged_network_in_int8_is_one_line_with_a_remedy_that_works(quantize
 
 def test_a_network_in_int8_of_other_weights_is_not_used(quantized):
     other_weights(quantized)
-    with pytest.raises(ModelError, match=r"int8: belongs to other weights than .*quantize the model again"):
+    with pytest.raises(ModelError, match=r"int8: was not made from the weights in .*quantize the model again"):
         Segmenter.from_pretrained(quantized, device="cpu")

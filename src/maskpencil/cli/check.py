@@ -30,7 +30,7 @@ def command(
     out: Annotated[
         Path | None,
         option(
-            "The folder for one image that shows examples with their masks drawn over them; by default a new folder in "
+            "The folder for a PNG file of examples with their masks drawn over them; by default a new folder in "
             "runs/check.",
             OUTPUT,
             "FOLDER",

@@ -235,8 +235,8 @@ def _tiff_mask(
         first = tiff.read_pages(beside, most=1)[0]
         if first.size != page.size:
             raise ImageError(
-                f"its mask {tiff.mask_file(path).name} has another size than the image; remove the mask, or create it "
-                "again"
+                f"its TIFF mask file {tiff.mask_file(path).name} has another size than the image; remove it, "
+                "or create it again"
             )
         return first.samples(beside, (0,))[..., 0]
 

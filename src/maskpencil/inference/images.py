@@ -29,7 +29,7 @@ ANNOTATIONS = "annotations"
 
 
 class ImageResults:
-    """A writer of the predictions of images below `out`; a context manager that completes all files at its end."""
+    """A writer of predictions into the folder `out`; a context manager that completes all files at its end."""
 
     def __init__(self, out: Path, classes: ClassSet, options: PredictOptions) -> None:
         self._out, self._options = out, options

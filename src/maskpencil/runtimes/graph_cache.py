@@ -190,7 +190,7 @@ def quantized_network(folder: Path) -> PreparedNetwork | None:
     except ModelError as error:
         raise ModelError(f"{str(error).partition(';')[0]}; {remedy}") from error
     if stored.facts["of"] != of_weights(weights):
-        raise ModelError(f"{place}: belongs to other weights than the weights in {folder}; {remedy}")
+        raise ModelError(f"{place}: was not made from the weights in {folder}; {remedy}")
     cache = _place(weights, stored.digest, "openvino")
     after = after_graph(stored, folder)
     return PreparedNetwork(weights, folder, place, stored, "openvino", *after, is_foreign=True, cache=cache)

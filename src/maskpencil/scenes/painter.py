@@ -171,7 +171,7 @@ class Ground:
             self._side_street = np.maximum(self._side_street, inner)
 
     def paint(self) -> tuple[Canvas, npt.NDArray[np.uint8]]:
-        """Return the colors (R, W, 3) and the class indices (R, W) of the ground."""
+        """Return the colors (R, W, 3) and class indices (R, W) of the ground, which covers R rows of the image."""
         layout, look = self._view.moment.layout, self._view.moment.look
         # Noise finer than a pixel would flicker in a video.
         fine = np.clip(0.35 / self._long - 0.15, 0, 1) * (noise_at(9 * self._right, 9 * self._along) - 0.5)

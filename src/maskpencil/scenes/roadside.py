@@ -98,7 +98,7 @@ def garden_wall_model(side: int) -> Model:
 
 
 class _Plans(Sketch):
-    """A sketch of a house whose facade lies at 0 meters right, from 0 to `width` meters along the street."""
+    """A sketch of a house whose facade extends from 0 to `width` meters along the street, 0 meters to the right."""
 
     def __init__(self, side: int, width: float) -> None:
         super().__init__(BUILDING)

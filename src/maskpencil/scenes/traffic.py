@@ -201,8 +201,8 @@ class _Plans(Sketch):
 def _across(low: tuple[float, float], high: tuple[float, float], half_low: float, half_high: float) -> Floats:
     """Return the corners (4, 3) of a strip across the car's width.
 
-    The strip extends along the outline from the point `low` to the point `high`, both (along the car, height). Half its
-    width is `half_low` at `low` and `half_high` at `high`.
+    `low` and `high` are points (position along the car, height) of the car's outline, between which the strip extends.
+    Half its width is `half_low` at `low` and `half_high` at `high`.
     """
     (s0, y0), (s1, y1) = low, high
     return np.array([(-half_low, y0, s0), (-half_high, y1, s1), (half_high, y1, s1), (half_low, y0, s0)])

@@ -114,8 +114,8 @@ class TrainConfig:
     """Keep the layers fc6 and fc7 of VGG and AlexNet as convolutions, or leave them out; other backbones have none."""
 
     learned_upsampling: Literal["all", "twofold", "none"] = RECIPE
-    """The upsampling layers that are trained: all, twofold (all except the last layer) or none; layers that are not
-    trained interpolate bilinearly."""
+    """The upsampling layers that are trained: all, twofold (those that upsample by 2, which are all except the last) or
+    none; layers that are not trained interpolate bilinearly."""
 
     at_once_scales: bool = RECIPE
     """Scale the features of pool4 by 0.01 and of pool3 by 0.0001, as in the paper's FCN-8s that is trained in one
@@ -189,7 +189,7 @@ class TrainConfig:
 
     head_l2: float = RECIPE
     """The factor of an L2 penalty on the kernels of the head, 0 or more: this factor times half the sum of the squared
-    kernels is added to the loss. With lbfgs the default is 0.01, for kernels of whitened features."""
+    kernels is added to the loss. With lbfgs the default is 0.01, and the kernels are those for whitened features."""
 
     schedule: Literal["one-cycle", "constant"] = RECIPE
     """The schedule of the learning rate: one-cycle (the rate rises, then falls) or constant."""

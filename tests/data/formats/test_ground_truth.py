@@ -80,7 +80,7 @@ def test_files_without_a_partner_are_named(open_with) -> None:
         ),
         (
             json.dumps({"source-ref": "s3://x/a.jpg", "boxes": {}, "boxes-metadata": {"type": "groundtruth/boxes"}}),
-            r"is of a job of type groundtruth/boxes, which has no masks; use the manifest of a semantic",
+            r"comes from a job of type groundtruth/boxes; such jobs have no masks; use the manifest of a semantic",
         ),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_full_disk_is_reported_before_anything_is_computed(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(
-        OutputError, match=r"the features of 6 views need 0\.0 GB, but 0\.0 GB are free; .*--cache-views 0"
+        OutputError, match=r"the features of 6 augmented images need 0\.0 GB, but 0\.0 GB are free; .*--cache-views 0"
     ):
         train(tiny_folder, out=tmp_path / "run", **WHOLE)
     assert caches(tmp_path) == []

@@ -218,7 +218,7 @@ class DrawnImages:
 
         Args:
             remedy: where to get the images, for the error message if all are missing.
-            labels: the labels that the files declare, in their order; other labels of areas follow, sorted.
+            labels: the labels that the files declare, in their order; labels that only areas have follow, sorted.
             colors: the colors of labels, used if there is no class file and every class has a color.
             use_lists: whether list files such as train.txt assign images to splits.
 

@@ -103,8 +103,8 @@ def _job(entry: Entry) -> str:
         raise DataError(f"{entry}: has masks of several jobs ({', '.join(colored)}); remove all but one from the file")
     kinds = [str(m.get("type")) for job in jobs if isinstance(m := entry.fields[job + METADATA], dict)]
     raise DataError(
-        f"{entry}: is of a job of type {', '.join(kinds) or 'unknown'}, which has no masks; use the manifest of a "
-        "semantic segmentation job"
+        f"{entry}: comes from a job of type {', '.join(kinds) or 'unknown'}; such jobs have no masks; use the manifest "
+        "of a semantic segmentation job"
     )
 
 

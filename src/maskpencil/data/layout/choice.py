@@ -329,13 +329,13 @@ def _is_colored(masks: Mapping[Image, Numbers]) -> bool:
 
 
 def _instances(views: Sequence[View], samples: _Samples) -> list[View]:
-    """Return the views that number the objects of another view's classes.
+    """Return the views whose values number single objects, while another view holds the classes of these objects.
 
-    In each image, every value of such a view lies within one class of the other view. In addition, one of these
-    conditions holds:
+    In each image, every value of such an object view lies within one class of the class view. In addition, one of
+    these conditions holds:
 
-    - The values of this view differ from image to image, see `_varies`, but the values of the other view do not.
-    - In an image a class contains several values, and the view is named after objects.
+    - The values of the object view differ from image to image, see `_varies`, but those of the class view do not.
+    - In an image a class contains several values, and the object view is named after objects.
     - In an image a class contains several values, and a value lies in different classes in different images.
     """
     found = []

@@ -171,8 +171,9 @@ def _compute(
     free = shutil.disk_usage(place.parent).free
     if needed > 0.95 * free:
         raise OutputError(
-            f"{place.parent}: the features of {len(places)} views need {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB "
-            "are free; free some space, set XDG_CACHE_HOME to a folder on a larger disk, or give --cache-views 0"
+            f"{place.parent}: the features of {len(places)} augmented images need {needed / 1e9:.1f} GB, but "
+            f"{free / 1e9:.1f} GB are free; free some space, set XDG_CACHE_HOME to a folder on a larger "
+            "disk, or give --cache-views 0"
         )
     announce(f"features of {len(places)} views are computed once and kept, {needed / 1e9:.2f} GB: {place}")
     with folder_written_whole(place) as folder:
