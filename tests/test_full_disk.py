@@ -33,9 +33,6 @@ from maskpencil.segmenter import Segmenter
 from maskpencil.training.checkpoints import save_checkpoint
 from maskpencil.training.schedule import Progress
 
-pytestmark = pytest.mark.untraced
-"""Counting lines would take half as long again, and other tests run these lines too."""
-
 SIZES = 100
 DISK = 2**22
 PAGE = 2**12

@@ -10,9 +10,6 @@ from maskpencil.evaluation import evaluate
 from maskpencil.quantization import quantize
 from maskpencil.segmenter import Segmenter
 
-pytestmark = pytest.mark.untraced
-"""Counting lines would take half as long again, and other tests run these lines too."""
-
 
 @pytest.fixture
 def model(make_segmenter, tiny_folder, tmp_path):

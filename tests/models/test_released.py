@@ -10,9 +10,6 @@ from maskpencil.models import FCN, FCNConfig, build_fcn
 from maskpencil.models.backbones import Backbone, create_backbone
 from maskpencil.preprocessing import Preprocessing
 
-pytestmark = pytest.mark.untraced
-"""Counting lines would take half as long again, and other tests run these lines too."""
-
 SIZES = [(1, 1), (33, 70), (64, 64), (45, 101), (97, 32)]
 CLASSES = 5
 VGG_STAGES = (2, 2, 3, 3, 3)

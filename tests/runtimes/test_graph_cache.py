@@ -22,9 +22,6 @@ from maskpencil.runtimes.graph_cache import (
 from maskpencil.runtimes.graph_files import read_graph, seal
 from maskpencil.segmenter import Segmenter
 
-pytestmark = pytest.mark.untraced
-"""Counting lines would take half as long again, and other tests run these lines too."""
-
 
 def logits(folder):
     image = noise(50, 70)

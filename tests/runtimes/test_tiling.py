@@ -9,9 +9,6 @@ from maskpencil.runtimes.base import NetworkProfile, Wanted, joined_maps
 from maskpencil.runtimes.tiling import ArrayWindows, tiled_maps
 from maskpencil.segmenter import Segmenter
 
-pytestmark = pytest.mark.untraced
-"""Counting lines would take half as long again, and other tests run these lines too."""
-
 CLOSE = 1e-4
 
 

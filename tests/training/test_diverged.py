@@ -17,9 +17,6 @@ from maskpencil.training.frozen import feature_cache
 from maskpencil.training.train import train
 from maskpencil.training.trainer import GradientDescent, Trainer, Update
 
-pytestmark = pytest.mark.untraced
-"""Counting lines would take half as long again, and other tests run these lines too."""
-
 SMALL = {
     "weights": "none",
     "backbone": "test_resnet",

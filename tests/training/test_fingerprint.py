@@ -11,9 +11,6 @@ from maskpencil.classes import ClassSet, write_classes
 from maskpencil.errors import DataError
 from maskpencil.training.train import train
 
-pytestmark = pytest.mark.untraced
-"""Counting lines would take half as long again, and other tests run these lines too."""
-
 SETTINGS = {
     "weights": "none",
     "backbone": "test_resnet",

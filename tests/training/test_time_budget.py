@@ -18,9 +18,6 @@ from maskpencil.training.config import read_config
 from maskpencil.training.train import train
 from maskpencil.training.trainer import GradientDescent
 
-pytestmark = pytest.mark.untraced
-"""Counting lines would take half as long again, and other tests run these lines too."""
-
 SMALL = {
     "weights": "none",
     "backbone": "test_resnet",

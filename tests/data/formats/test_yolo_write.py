@@ -17,9 +17,6 @@ from maskpencil.data.formats.base import LabeledImage
 from maskpencil.data.formats.yolo import write_yolo
 from maskpencil.errors import DataError
 
-pytestmark = pytest.mark.untraced
-"""Counting lines would take half as long again, and other tests run these lines too."""
-
 CLASSES = ClassSet(("sky", "background", "box", "ball"), ((1, 2, 3), (0, 0, 0), (210, 70, 50), (50, 80, 220)))
 LabelMaps = dict[tuple[str, str], npt.NDArray[np.uint8]]
 

@@ -31,9 +31,6 @@ from maskpencil.inference.sources import find_sources
 from maskpencil.prediction import Prediction
 from maskpencil.runtimes.base import Maps
 
-pytestmark = pytest.mark.untraced
-"""Counting lines would take half as long again, and other tests run these lines too."""
-
 HEIGHT, WIDTH = 150, 70
 PLACE = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_400_000, 0.5, 0.5)}
 CLASSES = ClassSet(("a", "b", "c"), ((0, 0, 200), (200, 0, 0), (0, 200, 0)))

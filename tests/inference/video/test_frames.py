@@ -26,9 +26,6 @@ from maskpencil.inference.video.reader import VideoReader
 from maskpencil.prediction import Prediction
 from maskpencil.scenes import SCENE_CLASSES, Scene, drive
 
-pytestmark = pytest.mark.untraced
-"""Counting lines would take half as long again, and other tests run these lines too."""
-
 Signal = npt.NDArray[np.float64]
 """(H, W, 3) values of R, G and B, 0 to 1, before they become numbers of 8 or 10 bits."""
 

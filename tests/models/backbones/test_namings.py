@@ -17,9 +17,6 @@ from maskpencil.models import FCNConfig, build_fcn, create_backbone
 from maskpencil.models.backbones.naming import efficientnet_pytorch_names
 from maskpencil.models.backbones.packages import package_of
 
-pytestmark = pytest.mark.untraced
-"""Counting lines would take half as long again, and other tests run these lines too."""
-
 IMAGES = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
 
 
