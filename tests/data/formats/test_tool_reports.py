@@ -549,7 +549,7 @@ GROUND_TRUTH = [
         gt_of({"source-ref": "s3://b/input.json", "x-ref": "s3://b/SeqLabel.json", "x-ref-metadata": VIDEO}),
         None,
         (),
-        "type groundtruth/video-object-detection, which has no masks; use the manifest of a semantic segmentation job",
+        "type groundtruth/video-object-detection; such jobs have no masks; use the manifest of a semantic segmentation job",
     ),
     Report(
         "aws/amazon-sagemaker-examples#643",
@@ -557,7 +557,7 @@ GROUND_TRUTH = [
         gt_of({"source-ref": "s3://b/photos/a.png", "x": {"annotations": []}, "x-metadata": BOXES}),
         None,
         (),
-        "type groundtruth/object-detection, which has no masks",
+        "type groundtruth/object-detection; such jobs have no masks",
     ),
     Report(
         "aws/amazon-sagemaker-examples#4056",
