@@ -1,4 +1,4 @@
-"""Choose the stride of the finest scores by the highest mean IoU that each stride allows on the training masks."""
+"""Choose the stride of the finest scores by how well each stride keeps the narrow parts of the training masks."""
 
 from collections.abc import Iterable
 from typing import Literal

@@ -1,5 +1,6 @@
 """Train a network on a folder: start a run, or resume a run."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -202,10 +203,8 @@ def _finetune(frozen: Trainer, run: RunFolder, first: Run, *, quiet: bool) -> Ru
         config = replace(config, time_budget=f"{max(1, round(left))}s")
     config = replace(config, init=str(first.model))
     if frozen.accelerator.is_main_process and not quiet:
-        say(
-            f"with a frozen backbone: mean IoU {first.mean_iou:.4f} after {duration_text(round(spent))}; "
-            "now the whole network is trained"
-        )
+        score = "no score" if math.isnan(first.mean_iou) else f"mean IoU {first.mean_iou:.4f}"
+        say(f"with a frozen backbone: {score} after {duration_text(round(spent))}; now the whole network is trained")
     started = time.monotonic()
     name = run.path.name.rpartition(FROZEN_SUFFIX)[0]
     trainer, second = _begin(run.path.with_name(name), config, run.read_source(), quiet=quiet)

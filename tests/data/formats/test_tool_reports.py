@@ -549,7 +549,7 @@ GROUND_TRUTH = [
         gt_of({"source-ref": "s3://b/input.json", "x-ref": "s3://b/SeqLabel.json", "x-ref-metadata": VIDEO}),
         None,
         (),
-        "type groundtruth/video-object-detection; such jobs have no masks; use the manifest of a semantic segmentation job",
+        "type groundtruth/video-object-detection; such jobs have no masks; use the manifest of",
     ),
     Report(
         "aws/amazon-sagemaker-examples#643",
