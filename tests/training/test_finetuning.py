@@ -71,6 +71,8 @@ def test_a_resumed_first_run_is_followed_by_the_second(tiny_folder, tmp_path, mo
     run = train(resume=tmp_path / "run-frozen", quiet=True)
     assert run.folder == tmp_path / "run"
     assert config_of(run.folder)["init"] == str(tmp_path / "run-frozen" / "model")
+    assert train(resume=tmp_path / "run-frozen", quiet=True).folder == tmp_path / "run-frozen"
+    assert not (tmp_path / "run-2").exists(), "a finished pair of runs gets no further run"
 
 
 def test_a_time_budget_is_that_of_both_runs(monkeypatch, tiny_folder, tmp_path):

@@ -41,7 +41,7 @@ class RunFolder:
 
     @property
     def finetuning(self) -> Path:
-        """A YAML file with the given settings of a second run that fine-tunes the network, if one follows."""
+        """A YAML file with the given settings of a second run that fine-tunes the network, until that run has begun."""
         return self.path / "finetuning.yaml"
 
     @property

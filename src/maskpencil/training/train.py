@@ -208,6 +208,8 @@ def _finetune(frozen: Trainer, run: RunFolder, first: Run, *, quiet: bool) -> Ru
     started = time.monotonic()
     name = run.path.name.rpartition(FROZEN_SUFFIX)[0]
     trainer, second = _begin(run.path.with_name(name), config, run.read_source(), quiet=quiet)
+    if frozen.accelerator.is_main_process:
+        run.finetuning.unlink()  # the second run is resumed by itself from now on
     return _fit(trainer, second, since=started, quiet=quiet)
 
 
