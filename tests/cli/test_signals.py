@@ -123,22 +123,16 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
+def training(data, *, epochs, out):
+    """The words of a command that trains a small network."""
+    network = ["--weights", "none", "--backbone", "test_resnet", "--stride", "8", "--crop-size", "32x32"]
+    return ["train", data, *network, "--epochs", epochs, "--batch-size", "2", "--device", "cpu", "--out", out]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), CODES)
 def test_an_ended_training_says_how_to_resume_and_has_its_own_exit_code(forks, number, code, tiny_folder, tmp_path):
-    words = [
-        "train",
-        tiny_folder,
-        "--weights",
-        "none",
-        "--backbone",
-        "test_resnet",
-        "--stride",
-        "8",
-        "--crop-size",
-        "32x32",
-    ]
-    words += ["--epochs", "3", "--batch-size", "2", "--device", "cpu", "--out", tmp_path / "run"]
+    words = training(tiny_folder, epochs=3, out=tmp_path / "run")
     done = forks.run(DRIVER, int(number), *words)
     assert done.returncode == code
     assert f"continue with maskpencil train --resume {tmp_path / 'run'}" in done.stdout + done.stderr
@@ -151,19 +145,7 @@ def test_a_closed_terminal_loses_no_step_of_a_training(tiny_folder, tmp_path):
     import pty
 
     master, slave = pty.openpty()
-    words = [
-        "train",
-        tiny_folder,
-        "--weights",
-        "none",
-        "--backbone",
-        "test_resnet",
-        "--stride",
-        "8",
-        "--crop-size",
-        "32x32",
-    ]
-    words += ["--epochs", "9999", "--batch-size", "2", "--device", "cpu", "--out", tmp_path / "run"]
+    words = training(tiny_folder, epochs=9999, out=tmp_path / "run")
     command = [sys.executable, "-m", "maskpencil", *map(str, words)]
     run = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, close_fds=True)
     os.close(slave)

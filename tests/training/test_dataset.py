@@ -22,6 +22,7 @@ from maskpencil.training.dataset import (
     SegmentationDataset,
     TrainingImages,
     collate,
+    evenly_spaced,
     load_batches,
 )
 from maskpencil.training.transforms import Size, training_transform
@@ -248,3 +249,10 @@ def test_batches_are_the_same_whoever_loads_them(folder: DataFolder) -> None:
     expected = [augmented(folder)[place] for place in next(iter(EpochBatches(6, batch_size=4, seed=5)))]
     images, targets = collate(expected, fill=FILL)
     assert same(flat[0][0], Sample(images.pixels, targets, images.gains))
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, [0]), (2, [0, 3]), (4, [0, 1, 3, 5]), (7, [*range(7)]), (9, [*range(7)])]
+)
+def test_items_are_chosen_evenly_from_the_whole_sequence(count, expected):
+    assert evenly_spaced(range(7), count) == expected

@@ -191,17 +191,15 @@ class ClassPages:
             values = read_mask_pixels(content, name=f"{self.path} (page {number})").values
             found = [] if values.ndim != 2 else [value for value in np.unique(values).tolist() if value]
             stamped = found[0] if found and found[0] not in (1, 255) else number
-            wrong = (
-                "is colored"
-                if values.ndim != 2
-                else "holds more than one number besides 0"
-                if len(found) > 1
-                else f"holds the number {stamped}, which is no class"
-                if not 0 < stamped < MAX_CLASSES
-                else f"holds class {stamped}, as an earlier page does"
-                if stamped in used
-                else ""
-            )
+            wrong = ""
+            if values.ndim != 2:
+                wrong = "is colored"
+            elif len(found) > 1:
+                wrong = "holds more than one number besides 0"
+            elif not 0 < stamped < MAX_CLASSES:
+                wrong = f"holds the number {stamped}, which is no class"
+            elif stamped in used:
+                wrong = f"holds class {stamped}, as an earlier page does"
             if wrong:
                 raise ImageError(
                     f"{self.path}: has several pages, but its image has one page; expected one page per class, but "

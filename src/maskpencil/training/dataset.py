@@ -9,7 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 from shutil import disk_usage
 from tempfile import mkstemp
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,14 @@ KEPT_SHARE = 1 / 3
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 """An image (3, H, W) uint8 and its target (H, W) uint8."""
+
+
+T = TypeVar("T")
+
+
+def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
+    """Choose `count` evenly spaced items, or all items if there are fewer."""
+    return [items[index * len(items) // count] for index in range(count)] if len(items) > count else [*items]
 
 
 class Sample(NamedTuple):

@@ -18,6 +18,7 @@ from maskpencil.metrics import Scores
 from maskpencil.progress import ProgressBar
 from maskpencil.segmenter import Segmenter
 from maskpencil.terminal import say
+from maskpencil.training.dataset import evenly_spaced
 from maskpencil.training.run_folder import RunFolder, read_metrics, write_metrics
 from maskpencil.training.schedule import Progress, Schedule
 from maskpencil.training.validation import Validation
@@ -196,7 +197,7 @@ def write_preview(path: Path, segmenter: Segmenter, data: DataFolder, pairs: Seq
     Raises:
         OutputError: the image cannot be written.
     """
-    chosen = [pairs[i * len(pairs) // PREVIEW_IMAGES] for i in range(min(PREVIEW_IMAGES, len(pairs)))]
+    chosen = evenly_spaced(pairs, PREVIEW_IMAGES)
     with closing(predict_pairs(segmenter, data, chosen, segmenter.predict_batch)) as predicted:
         rows = [
             [each.image, colorize(target, data.classes), colorize(each.label_map, data.classes)]

@@ -25,7 +25,7 @@ from maskpencil.terminal import say
 from maskpencil.training.build import build_trainer
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
 from maskpencil.training.config import TrainConfig, read_config, write_config
-from maskpencil.training.dataset import TrainingImages
+from maskpencil.training.dataset import TrainingImages, evenly_spaced
 from maskpencil.training.distributed import build_accelerator, shared
 from maskpencil.training.logbook import Logbook, Silent
 from maskpencil.training.lr_finder import find_learning_rate
@@ -169,8 +169,7 @@ def _begin(out: Path, config: TrainConfig, source: Mapping[str, str], *, quiet: 
     quiet = quiet or not accelerator.is_main_process
     with accelerator.main_process_first():
         folder = _open(source, quiet=quiet)
-    pairs = folder.pairs("train")
-    masks = (folder.read_label_map(pair) for pair in pairs[:: max(1, len(pairs) // MAX_MASKS)][:MAX_MASKS])
+    masks = (folder.read_label_map(pair) for pair in evenly_spaced(folder.pairs("train"), MAX_MASKS))
     plan = resolve(config, folder.sizes, masks)
     images = _load(folder, plan, accelerator, quiet=quiet)
     notes = plan.notes

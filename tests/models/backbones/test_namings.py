@@ -238,7 +238,7 @@ def test_torchvisions_order_gives_timms_features_where_the_layers_are_the_same(n
 )
 def test_the_same_tensors_in_layers_that_compute_something_else_are_refused(name, timms, tmp_path):
     torch.save(models.get_model(name, weights=None).state_dict(), tmp_path / "theirs.pth")
-    assert f"holds torchvision's {name}, of which some layers, such as" in refusal(timms, tmp_path / "theirs.pth")
+    assert f"holds torchvision's {name}, and some of its layers, such as" in refusal(timms, tmp_path / "theirs.pth")
 
 
 VGG_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)

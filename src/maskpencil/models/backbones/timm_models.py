@@ -301,7 +301,7 @@ def _refuse_other_layers(result: Match, net: nn.Module, renamed: Mapping[str, st
             one, two = ([getattr(layer, setting, None) for setting in _SETTINGS] for layer in layers)
             if one != two:
                 raise ModelError(
-                    f"{source}: holds torchvision's {name}, of which some layers, such as "
+                    f"{source}: holds torchvision's {name}, and some of its layers, such as "
                     f"{place.rpartition('.')[0]}, have other settings than in timm's {model}; give weights from timm"
                 )
 
