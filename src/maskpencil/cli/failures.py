@@ -291,7 +291,7 @@ def explained(error: CycloptsError, name: str, words: Sequence[str], app: App) -
         error: the error that cyclopts raised.
         name: the name of the command.
         words: the words typed after the name.
-        app: the command in cyclopts, which has its options.
+        app: the command as a cyclopts app, which defines the options.
     """
     options = [option for argument in app.assemble_argument_collection() for option in argument.names]
     options = [option for option in options if option.startswith("--")]

@@ -378,9 +378,9 @@ def _refuse_errors(layout: Layout) -> None:
 
 
 def _infer_encoding(classes: ClassSet | None, facts: Sequence[MaskFacts]) -> Discovery:
-    """Infer the encoding from the masks alone if that yields the names of `classes`, else with `classes`.
+    """Infer the encoding from the masks alone; if its classes are not named like `classes`, infer it with `classes`.
 
-    Masks of the kind `color` are always read with `classes`. If `classes` is None, the masks alone decide.
+    If the masks are of the kind `color`, always infer it with `classes`. If `classes` is None, the masks alone decide.
     """
     if classes is None:
         return discover_encoding(facts, None)

@@ -216,7 +216,7 @@ class Levels:
         return 0.0, float(REFLECTANCE)
 
     def text(self, name: str) -> str:
-        """Describe how the numbers are mapped to 0-255; return "" if they are in this range already."""
+        """Describe how the pixel values of the image `name` are mapped to 0-255; return "" if they need no mapping."""
         bands = self._bands
         if bands.is_plain or bands.model in ("palette", "cmyk") or (bands.bits < 8):
             return ""

@@ -80,12 +80,12 @@ def _of_pillow(image: Image.Image) -> Stored:
 
 
 def _scale(image: Image.Image, source: str | os.PathLike[str] | bytes) -> tuple[int, int] | None:
-    """Return a factor by which Pillow scales the numbers of a file; None if Pillow does not scale them.
+    """Return the factor by which Pillow scales the pixel values of a file; None if Pillow does not scale them.
 
-    The factor is a pair: a number in the file, and the number to which Pillow scales it, such as (15, 255).
+    The factor is a pair: a value in the file, and the value to which Pillow scales it, such as (15, 255).
 
     Raises:
-        ImageError: Pillow would drop bits of the numbers.
+        ImageError: Pillow would drop bits of the values.
     """
     if image.format == "PPM" and image.mode in ("L", "I"):
         for *_, given in getattr(image, "tile", ()):  # where they are spread: the mode and the greatest number

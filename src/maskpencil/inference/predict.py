@@ -65,8 +65,9 @@ def predict(
         report: called with the progress after every image, every band of rows of a raster and every frame of a
             video.
         tell: called with messages for the user, such as that a stream was interrupted.
-        stop: when it is set, the work ends early: images and video files by KeyboardInterrupt; a stream or camera with
-            a completed result, and with a warning in the report for each source that was not begun.
+        stop: when it is set, the work ends early. During images or a video file, KeyboardInterrupt is raised. During a
+            stream or camera, its result is completed, and the report is returned, with a warning for each source that
+            was not begun.
 
     Example:
         >>> report = mp.predict("runs/train/street/model", ["photo.jpg", "photos/"], out="masks")

@@ -56,7 +56,7 @@ def drive(seed: int, frames: int, size: tuple[int, int], *, frame_rate: float = 
         raise ConfigError(f"the size of a scene must be a height and a width of at least {SMALLEST}, but got {size}")
     if frames < 1 or frame_rate <= 0:
         raise ConfigError(
-            f"a drive must have at least 1 frame and a frame rate above 0, but got {frames} at {frame_rate} per second"
+            f"a simulated drive needs at least 1 frame and a frame rate above 0; got {frames} frames at {frame_rate}"
         )
     return _frames(seed, frames, size, frame_rate)
 

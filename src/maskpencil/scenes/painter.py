@@ -82,7 +82,7 @@ def noise_tile() -> Canvas:
 
 
 def noise_at(x: Canvas, y: Canvas) -> Canvas:
-    """Return the noise, interpolated, at positions in pixels of the repeated tile; `x` and `y` have the same shape."""
+    """Interpolate the noise, a tile that repeats, at positions in pixels; `x` and `y` have the same shape."""
     tile = noise_tile()
     left, top = np.floor(x), np.floor(y)
     dx, dy = x - left, y - top

@@ -114,7 +114,7 @@ def first_not_finite(state: object) -> str | None:
 
 
 def _tensors(state: object, path: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the floating-point tensors of a nested state, each after its name; `path` is the path of `state`."""
+    """Yield (name, tensor) for each floating-point tensor of a nested state; `path` is the path of `state`."""
     if isinstance(state, Tensor):
         if state.is_floating_point() and state.numel():
             yield " ".join(path), state.detach()

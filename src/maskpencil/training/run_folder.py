@@ -73,7 +73,7 @@ class RunFolder:
     def read_origin(self) -> Origin | None:
         """Return where the pretrained weights came from.
 
-        Return None if the run had no pretrained weights, or is of an early version.
+        Return None if the run had no pretrained weights, or if an early version, which did not record it, made the run.
 
         Raises:
             DataError: the file is damaged.

@@ -517,5 +517,5 @@ def test_a_color_space_of_more_bands_than_there_are_is_refused(tmp_path: Path) -
     content, tag = path.read_bytes(), struct.pack("<HHI", 262, 3, 1)  # PhotometricInterpretation
     start = content.index(tag) + len(tag)
     path.write_bytes(content[:start] + struct.pack("<H", 8) + content[start + 2 :])
-    with pytest.raises(ImageError, match=r"lab\.tif: .*needs 3 bands, but it has 1"), opened_raster(path):
+    with pytest.raises(ImageError, match=r"lab\.tif: .*needs 3 bands, but the file has 1"), opened_raster(path):
         pass

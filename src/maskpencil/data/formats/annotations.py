@@ -91,8 +91,8 @@ def checked_numbers(values: object, where: str) -> npt.NDArray[np.float32]:
     if not near or np.isnan(numbers).any():
         strange = next(value for value in values if not -FARTHEST <= value <= FARTHEST)
         raise DataError(
-            f"{where}: has a point at {shown(strange)}; expected pixels from -{FARTHEST} to {FARTHEST}; correct or "
-            "remove it"
+            f"{where}: has a point at {shown(strange)}; expected coordinates from -{FARTHEST} to {FARTHEST}; correct "
+            "or remove it"
         )
     return numbers
 

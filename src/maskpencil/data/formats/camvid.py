@@ -43,8 +43,8 @@ OF_11_CLASSES = MaskEncoding(
 class Form:
     """A distribution of CamVid: folders of images and masks by split.
 
-    `folders` maps a split to its folders of images and of masks. `endings` are texts that the names of masks may add to
-    the names of images. `encodings` are the encodings that the masks may have, the most frequent first.
+    `folders` maps a split to its folders of images and of masks. `endings` are suffixes that may follow the name
+    of an image in the name of its mask. `encodings` are the encodings that the masks may have, the most frequent first.
     """
 
     folders: Mapping[str, tuple[str, str]]

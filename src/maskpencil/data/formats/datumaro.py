@@ -106,7 +106,7 @@ class _Reader:
         folder = next(folder for folder in folders if image.is_relative_to(folder))
         name = image.relative_to(folder).with_suffix("").as_posix()
         if name in self._found.splits.get(split, {}):
-            raise DataError(f"{item}: has an image of the same name as another, {name}; rename or remove one of them")
+            raise DataError(f"{item}: another item also has an image named {name}; rename or remove one of them")
         self._found.add(split, Pair(name, image, drawing))
 
     def layout(self) -> Layout:

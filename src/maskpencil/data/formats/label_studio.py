@@ -135,13 +135,13 @@ class Annotation:
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if JSON files in it are lists of Label Studio's tasks that name images; otherwise return None.
+    """Read `root` if it has JSON files that are lists of Label Studio tasks on images; otherwise return None.
 
-    Images are found by their names, with and without the 8 digits that Label Studio puts before them, below `root` or
-    in the folder `images`, if given. Brush strokes, polygons, rectangles and ellipses are drawn in the order of the
-    file. Of several annotations of an image, the newest that was not canceled counts; drafts and predictions are not
-    used. The classes are in alphabetical order, after the background. Without list files one in five images is set
-    aside for validation.
+    Images are found by their names, with and without the 8 hexadecimal digits that Label Studio puts before them, below
+    `root` or in the folder `images`, if given. Brush strokes, polygons, rectangles and ellipses are drawn in the order
+    of the file. Of several annotations of an image, the newest that was not canceled counts; drafts and predictions are
+    not used. The classes are in alphabetical order, after the background. Unless files list the images of each split,
+    one in five images is set aside for validation.
 
     Raises:
         DataError: a task is not in Label Studio's format or names no image, several images match a name, or all images

@@ -116,8 +116,8 @@ def _by_key(images: Collection[str], masks: Mapping[str, Path]) -> dict[str, dic
 def _nearest(images: Sequence[str], folder: str) -> str | None:
     """Choose the image of a mask in `folder` from images with the same file name; return None if it is unclear.
 
-    Of several images, one is chosen if it alone is in a folder that ends the path `folder`: for the folder `hair/a`,
-    this is the image `a/1`, not `b/1`.
+    Of several images, choose the one whose folder is the end of the path `folder`, if there is only one such image: for
+    the folder `hair/a` the image `a/1`, not `b/1`.
     """
     if len(images) == 1:
         return images[0]
@@ -126,15 +126,15 @@ def _nearest(images: Sequence[str], folder: str) -> str | None:
 
 
 def _difference(folder: str, own: str, holder: str) -> str:
-    """Return the folder of a mask without the end that the folder of its image has too.
+    """Remove from the folder of a mask the last parts that the folder of its image has too.
 
-    The result is `hair/` for a mask in `hair/a` and an image in `a`.
+    For a mask in `hair/a` whose image is in `a`, return `hair/`.
 
     Args:
         folder: the folder of the mask.
         own: the folder of the image.
-        holder: the last part of `folder` if it is the name of the image, such as `1` for the mask `a/1/hair` of the
-            image `a/1`, else "". It is removed from `folder` first.
+        holder: the last part of `folder` if every image has a folder of masks with its name, else "". It is removed
+            from `folder` first. For the mask file `a/1/hair` of the image `a/1`, `folder` is `a/1` and `holder` is `1`.
     """
     rest = [part for part in folder.split("/") if part]
     if holder:

@@ -325,7 +325,7 @@ def palette_contradiction(facts: Sequence[MaskFacts], classes: ClassSet | None =
 
 
 def _palettes_disagree(facts: Sequence[MaskFacts]) -> bool:
-    """Return whether a palette index has different colors in different files, so that colors identify the classes.
+    """Return whether a palette index has different colors in different files; then colors identify the classes.
 
     Return False if all palettes are gray ramps, see `_is_ramp`, since microscopy programs add them for display.
     """

@@ -273,7 +273,7 @@ def _bands(dataset: Any, page: tiff.TiffPage | None) -> Bands:
         bands = page.bands
         if page.photometric in (5, 8) or (page.photometric == 6 and page.compression != 7):
             if dataset.count < 3:
-                raise ValueError(f"its PhotometricInterpretation needs 3 bands, but it has {dataset.count}")
+                raise ValueError(f"its PhotometricInterpretation needs 3 bands, but the file has {dataset.count}")
             return replace(bands, count=3, model="rgb", colors=(0, 1, 2), alpha=None)  # which GDAL converts
         return bands
     marks = [mark.name for mark in dataset.colorinterp]
