@@ -15,7 +15,7 @@ demo: $(READY)  ## draw scenes, train a small network, segment a video
 	$(BIN)/maskpencil demo
 
 test: $(READY)  ## run the test suite with its coverage
-	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=95
+	MASKPENCIL_COVERAGE=95 $(BIN)/pytest -n 2 --dist worksteal
 
 test-fast: $(READY)  ## the quick tests of every room, in a minute: none marked slow (training, conversion, processes, fuzzing), no coverage
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not stress and not fuzz"
@@ -75,4 +75,4 @@ docs: $(READY)  ## write docs/architecture.md
 	$(BIN)/python docs/architecture.py
 
 clean:  ## remove everything that was made here, runs aside
-	rm -rf $(VENV) $(TOOLS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) $(TOOLS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,6 +1,5 @@
 import os
-import sys
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import settings
 from PIL import Image
+from tests import line_coverage
 
 from maskpencil.classes import ClassSet, write_classes
 
@@ -34,29 +34,10 @@ SEGMENTER_CLASSES = ClassSet(("sky", "road", "car", "tree", "wall"))
 SaveFiles = Callable[[Mapping[str, npt.ArrayLike]], Path]
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """Run the tests marked untraced without the function that counts lines: pytest-cov's marker has no effect here.
-
-    In a worker of xdist pytest-cov has two collectors, and pausing one starts the other.
-    """
-    return (yield from _untraced(item))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None]:
-    """Run the fixtures of tests marked untraced likewise: some convert a network."""
-    return (yield from _untraced(item))
-
-
-def _untraced(item: pytest.Item) -> Generator[None]:
-    trace = sys.gettrace()
-    if item.get_closest_marker("untraced"):
-        sys.settrace(None)
-    try:
-        return (yield)
-    finally:
-        sys.settrace(trace)
+def pytest_configure(config: pytest.Config) -> None:
+    """Count lines if asked."""
+    if line_coverage.LEAST:
+        config.pluginmanager.register(line_coverage)
 
 
 @pytest.fixture(scope="session")

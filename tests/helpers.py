@@ -47,8 +47,8 @@ SMALL = {
 }
 """Settings of `train` for a run of seconds."""
 
-ONNX = pytest.param("onnx", marks=[pytest.mark.slow, pytest.mark.untraced])
-"""A runtime whose conversion takes seconds, half of them to count lines of torch that belong to no coverage."""
+ONNX = pytest.param("onnx", marks=pytest.mark.slow)
+"""A runtime whose conversion takes seconds."""
 
 BACKGROUND_FIRST = ClassSet(("background", "tree", "car"), ((9, 9, 9), (1, 2, 3), (200, 0, 0)))
 BACKGROUND_LAST = ClassSet(("tree", "car", "_background_"))

@@ -40,7 +40,6 @@ def without_processes(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.untraced
 def test_every_way_is_timed_and_agrees_with_the_eager_network(model, without_processes):
     images = list(np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8))
     results = compare_runtimes(model, images, repeats=1, default=("openvino", "fp32"))

@@ -60,7 +60,7 @@ def test_compiled_is_refused_for_a_runtime_that_always_compiles(make_segmenter, 
 
 
 @pytest.mark.slow
-@pytest.mark.untraced
+@pytest.mark.compiles
 @pytest.mark.filterwarnings("ignore")  # of torch's compiler
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
 def test_a_compiled_network_gives_the_same(make_segmenter, smallest_backbone, tmp_path, device):

@@ -264,7 +264,7 @@ def test_images_that_the_memory_does_not_hold_are_kept_on_disk(tiny_folder, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.untraced
+@pytest.mark.compiles
 def test_a_compiled_network_learns_the_same(smallest_backbone, tiny_folder, tmp_path, monkeypatch):
     # what torch traces, without a compiler of C++, which takes most of the time
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
