@@ -111,9 +111,22 @@ PLACES: dict[str, list[Step]] = {
         ("training/optimizers.py", "build_optimizer", "where it is built"),
         ("training/config.py", "TrainConfig", "its name among the choices of `optimizer`"),
     ],
+    "a schedule of the learning rate": [
+        ("training/schedule.py", "rate_factor", "the share of the highest rate by the work that is done"),
+        ("training/config.py", "TrainConfig", "its name among the choices of `schedule`"),
+    ],
+    "an augmentation": [
+        ("training/transforms.py", "training_transform", "what is done to image and mask alike"),
+        ("training/config.py", "TrainConfig", "a setting for it, whose help stands below it"),
+        ("training/recipes.py", "RECIPES", "its value in each recipe"),
+    ],
     "a backbone": [
         ("models/backbones/__init__.py", "FAMILIES", "a file in this folder with a `Family`, entered here"),
         ("models/backbones/base.py", "Backbone", "what it must give"),
+    ],
+    "a reader of another project's networks": [
+        ("imported.py", "import_model", "where files are recognized and the model folder is written"),
+        ("models/importers/torchvision_fcn.py", "TorchvisionFCN", "a file like this one maps names and shapes"),
     ],
     "a runtime": [
         ("runtimes/base.py", "Runtime", "a file in this folder with a class of this kind"),
@@ -129,9 +142,10 @@ PLACES: dict[str, list[Step]] = {
         (
             "inference/video/predict.py",
             "_predictor",
-            "where frames get their predictor; `inference/video/smoothing.py` is an example",
+            "where frames get their predictor, wrapped by a file beside it such as `inference/video/smoothing.py`",
         ),
     ],
+    "a kind of source": [("inference/sources.py", "find_sources", "what the arguments of `predict` may be")],
     "a score": [
         ("metrics.py", "Scores", "a field, computed in `ConfusionMatrix.scores`"),
         ("cli/evaluate.py", "table", "where it is printed"),
@@ -142,6 +156,7 @@ PLACES: dict[str, list[Step]] = {
             "check",
             "what `maskpencil check` runs: the checks of files, images and masks, in the files beside it",
         ),
+        ("data/check/inspect.py", "PairFacts", "what is measured in the one reading of each image and mask"),
         ("data/faults.py", "fault", "how a check in one of these files reports"),
     ],
     "a command": [("cli/__init__.py", "COMMANDS", "a file in this folder with `command`, entered here")],

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from cyclopts import App
 
 COMMANDS = {
-    "demo": "Try everything: draw street scenes, train a small network, segment a video.",
-    "check": "Show how a folder of images and masks is read, and list its faults.",
+    "demo": "Try everything: draw scenes, train a network, segment a video.",
+    "check": "Show how images and masks are read, and list their faults.",
     "convert": "Convert a data set to the format of another tool.",
     "train": "Train a network on a folder of images and masks.",
     "evaluate": "Score a model on a folder of images and masks.",
-    "quantize": "Convert a model to int8, which is faster on CPUs, and measure how much mean IoU is lost.",
+    "quantize": "Convert a model to int8, faster on CPUs, and measure the loss.",
     "predict": "Segment images, folders of images, videos, streams and cameras.",
     "heatmap": "Draw where in an image a network detects a class.",
     "benchmark": "Compare the speed of a model in all runtimes on this machine.",
@@ -35,7 +35,8 @@ MODULES = {"import": "import_weights"}
 USAGE = """\
 Usage: maskpencil COMMAND [ARGUMENTS] [OPTIONS]
 
-Train segmentation networks on folders of images and masks, and apply them to images and videos.
+Train segmentation networks on folders of images and masks, and apply them to
+images and videos.
 
 Commands:
 {commands}
