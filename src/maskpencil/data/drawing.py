@@ -223,6 +223,13 @@ MaskSource = Path | Drawing | Layers | ClassPages
 """The source of a mask: an image file, shapes, several files, or a file with a page for each class."""
 
 
+def files_of(mask: MaskSource) -> tuple[Path, ...]:
+    """Return the files of a mask."""
+    if isinstance(mask, Layers):
+        return tuple(path for path, _ in mask.files)
+    return (mask,) if isinstance(mask, Path) else (mask.path,)
+
+
 def mask_pixels(mask: MaskSource) -> MaskPixels:
     """Read the values of a mask file, or the class numbers of a mask given as shapes, several files or TIFF pages.
 

@@ -15,7 +15,7 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import ClassFile, find_class_file, find_own_class_file
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.faults import Fault
-from maskpencil.data.formats import Recognized, recognize, recognize_annotations, recognize_masks
+from maskpencil.data.formats import Recognized, recognize_annotations, recognize_masks
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
 from maskpencil.data.layout.splits import split_in
 from maskpencil.data.masks.discovery import Discovery, discover_encoding
@@ -23,17 +23,14 @@ from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, check_values
 from maskpencil.data.masks.known import choose_encoding
 from maskpencil.data.masks.numbered import NumberedObjects, find_numbered_objects
 from maskpencil.data.masks.transparency import choose_alpha
-from maskpencil.data.packed import Unpacked, unpacked, without_wrapping
-from maskpencil.data.packed.hugging_face import find_shards
+from maskpencil.data.nested import choice_of_data_sets, recognize_folder, refuse_collection, unused_folders
+from maskpencil.data.packed import Unpacked, unpacked
 from maskpencil.data.packed.stacks import find_lone_stack, split_stacks, unstack
 from maskpencil.errors import DataError
 from maskpencil.images import Remarks, RGBImage, read_image, read_pixels
 from maskpencil.label_maps import LabelMap
 from maskpencil.parsing import shown
 from maskpencil.plain_text import counted
-
-MAX_SUBFOLDERS = 20
-"""The largest number of subfolders that are searched for data sets if the folder itself is not a data set."""
 
 MAX_NAMED_FILES = 3
 """The largest number of files named in a note."""
@@ -224,7 +221,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
         if places == ANYWHERE and (volume := find_lone_stack(packed.folder)):
             folder, more, warning = unstack(packed.folder, volume)
             packed, said = Unpacked(folder, (*packed.notes, *more)), (warning,)
-        recognized = _recognized(packed.folder) if places == ANYWHERE else _with_images(packed.folder, places)
+        recognized = recognize_folder(packed.folder) if places == ANYWHERE else _with_images(packed.folder, places)
         layout = recognized.layout if recognized else _find_layout(packed.folder, places)
         special = special_files(packed.folder)
         layout, stacked = split_stacks(replace(layout, faults=(*layout.faults, *said)))
@@ -247,37 +244,22 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
     return FoundFolder(layout, recognized, given, tuple(notes))
 
 
-def _recognized(root: Path) -> Recognized | None:
-    """Recognize the format of a folder, or of the only folder inside it; None if it has no format of `formats`."""
-    recognized = recognize(root)
-    if recognized is None and (inside := without_wrapping(root)) != root:
-        recognized = recognize(inside)
-    return recognized
-
-
 def _find_layout(root: Path, places: Places) -> Layout:
-    """Find pairs; if the folder has no pairs, raise an error that names the subfolders that are data sets.
+    """Find pairs; if the folder has no pairs, or is a collection of data sets, raise an error that names these.
 
     Raises:
-        DataError: there are no pairs.
+        DataError: there are no pairs, or there are several data sets.
     """
-    try:
+    if places != ANYWHERE:
         return find_layout(root, places)
+    refuse_collection(root)
+    try:
+        layout = find_layout(root)
     except DataError as error:
-        folders = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
-        inside: dict[str, str] = {}
-        for folder in folders if places == ANYWHERE and len(folders) <= MAX_SUBFOLDERS else ():
-            with suppress(DataError):
-                if recognized := _recognized(folder):
-                    inside[folder.name] = recognized.name
-                elif find_shards(folder):
-                    inside[folder.name] = "Hugging Face"
-        if not inside:
-            raise
-        listed = ", ".join(f"{name}/ ({tool})" for name, tool in inside.items())
-        sets = "a data set" if len(inside) == 1 else f"{len(inside)} data sets"
-        message = f"{root}: holds {sets}, {listed}; name the folder of one: {root / next(iter(inside))}"
-        raise DataError(message) from error
+        if message := choice_of_data_sets(root):
+            raise DataError(message) from error
+        raise
+    return replace(layout, notes=(*layout.notes, *unused_folders(layout)))
 
 
 def _class_file(layout: Layout) -> ClassFile | None:

@@ -1,0 +1,116 @@
+"""Find data sets in subfolders, and folders of images of which nothing is used."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from maskpencil.data.drawing import files_of
+from maskpencil.data.formats import Recognized, recognize
+from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, Layout, files_below, find_layout
+from maskpencil.data.layout.splits import split_in
+from maskpencil.data.packed import without_wrapping
+from maskpencil.data.packed.hugging_face import find_shards
+from maskpencil.errors import DataError
+from maskpencil.images import IMAGE_SUFFIXES
+from maskpencil.plain_text import counted
+
+MAX_DEPTH = 3
+"""The number of levels of subfolders that are searched for data sets."""
+
+MAX_SUBFOLDERS = 20
+"""The largest number of subfolders of a folder that are searched for data sets."""
+
+MAX_NAMED_FOLDERS = 4
+"""The largest number of folders named in a line."""
+
+
+def recognize_folder(root: Path) -> Recognized | None:
+    """Recognize the format of a folder, or of the only folder inside it; None if it has no format of `formats`."""
+    recognized = recognize(root)
+    if recognized is None and (inside := without_wrapping(root)) != root:
+        recognized = recognize(inside)
+    return recognized
+
+
+def refuse_collection(root: Path) -> None:
+    """Refuse a folder whose subfolders are at least two data sets in formats of `formats`.
+
+    A folder with a subfolder that is named like images, masks or a split is a single data set.
+
+    Raises:
+        DataError: the folder holds several data sets; the message names them.
+    """
+    if not root.is_dir():
+        return
+    names = [path.name.lower() for path in root.iterdir() if path.is_dir()]
+    if any(name in IMAGE_FOLDERS or name in MASK_FOLDERS or split_in(name) for name in names):
+        return
+    found = dict(_data_sets_below(root, plain=False))
+    if len(found) > 1:
+        raise DataError(_choice(root, found))
+
+
+def choice_of_data_sets(root: Path) -> str:
+    """Return an error message that names the data sets in the subfolders of `root`; "" if there are none."""
+    found = dict(_data_sets_below(root, plain=True)) if root.is_dir() else {}
+    return _choice(root, found) if found else ""
+
+
+def _choice(root: Path, found: dict[Path, str]) -> str:
+    named = [f"{path.relative_to(root).as_posix()}/ ({kind})" for path, kind in found.items()]
+    sets = "a data set" if len(found) == 1 else counted(len(found), "data set")
+    return f"{root}: holds {sets}, {_listed(named)}; name the folder of one: {next(iter(found))}"
+
+
+def _data_sets_below(root: Path, *, plain: bool, depth: int = MAX_DEPTH) -> Iterator[tuple[Path, str]]:
+    """Yield the folders below `root` that are data sets, each with its format, but none inside another data set.
+
+    `plain` is whether to include folders of images and masks without a format.
+    """
+    inside = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")]
+    folders = [path for path in inside if path.is_dir() and not path.is_symlink()]
+    for folder in folders if len(folders) <= MAX_SUBFOLDERS else ():
+        kind = ""
+        with suppress(DataError):
+            if recognized := recognize_folder(folder):
+                kind = recognized.name
+            elif find_shards(folder):
+                kind = "Hugging Face"
+            elif plain and find_layout(folder):
+                kind = "images and masks"
+        if kind:
+            yield folder, kind
+        elif depth > 1:
+            yield from _data_sets_below(folder, plain=plain, depth=depth - 1)
+
+
+def unused_folders(layout: Layout) -> tuple[str, ...]:
+    """Return a note on the folders with images of which none is used, unless another note says that one is left out.
+
+    Nothing is returned, or one line.
+    """
+    root = layout.root
+    used = {path for pairs in layout.splits.values() for pair in pairs for path in (pair.image, *files_of(pair.mask))}
+    named_in_faults = {root / file for each in layout.faults for file in each.files}
+    busy = {folder for path in used | named_in_faults for folder in path.parents}
+    found: Counter[Path] = Counter()
+    for path in files_below(root, IMAGE_SUFFIXES):
+        if path.parent not in busy:
+            found[[folder for folder in path.parents if folder.is_relative_to(root) and folder not in busy][-1]] += 1
+    said = [note for note in layout.notes if "left out" in note]
+    places = [path.relative_to(root) for path in sorted(found)]
+    silent = [place for place in places if not any(name in note for note in said for name in _names(place))]
+    if not silent:
+        return ()
+    counts = [f"{place.as_posix()}/ ({counted(found[root / place], 'image')})" for place in silent]
+    return (f"not used: {_listed(counts)}",)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:MAX_NAMED_FOLDERS]) + (", ..." if len(texts) > MAX_NAMED_FOLDERS else "")
+
+
+def _names(place: Path) -> Sequence[str]:
+    """Return the names by which a note may mention a folder."""
+    return place.as_posix(), place.name
