@@ -48,6 +48,21 @@ def test_one_folder_with_masks_by_their_suffix(save_files) -> None:
     assert "images and masks lie in one folder; an image's mask has the suffix .png" in layout.notes
 
 
+@pytest.mark.parametrize("annotators", [("_1stHO", "_2ndHO"), ("-ana", "-ben", "-cleo"), ("_mask", "_mask_copy")])
+def test_one_folder_with_masks_by_several_annotators(save_files, annotators: tuple[str, ...]) -> None:
+    files = {}
+    for name in (f"Image_{n:02}L" for n in range(6)):
+        files |= {f"{name}.jpg": photo()}
+        own = 255 * mask()
+        files |= {f"{name}{each}.png": np.roll(own, place, axis=1) for place, each in enumerate(annotators)}
+    root = save_files(files)
+    layout = find_layout(root)
+    first, *others = annotators
+    assert all_pairs(root) == {(f"Image_{n:02}L.jpg", f"Image_{n:02}L{first}.png") for n in range(6)}
+    assert not layout.faults
+    assert any(f"{', '.join(f'IMAGE{each}' for each in others)}: masks of the same images by other annotators, left out" in note for note in layout.notes)
+
+
 def test_one_folder_a_split_with_masks_beside_the_images(save_files) -> None:
     files = {}
     for split in ("train", "valid", "test"):

@@ -129,10 +129,12 @@ def pair_names(images: Collection[str], masks: Collection[str]) -> Pairing:
     return max((same, *(pairing for pairing in others if pairing)), key=lambda pairing: len(pairing.masks))
 
 
-def longer_names(names: Collection[str]) -> set[str]:
-    """Return the names that extend another name by the most frequent addition, such as `1_mask` if there is `1`."""
-    found = additions(names, names)
-    return set(max(found.values(), key=len).values()) if found else set()
+def longer_names(names: Collection[str]) -> list[Mapping[str, str]]:
+    """Find names that extend other names, such as `1_mask` if there is `1`.
+
+    Returns {name: extended name} for each addition, the most frequent addition first.
+    """
+    return sorted(additions(names, names).values(), key=len, reverse=True)
 
 
 def _by_case(images: Collection[str], masks: Collection[str]) -> Pairing | None:

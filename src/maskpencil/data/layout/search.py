@@ -309,12 +309,18 @@ def _split_by_addition(files: Sequence[Path]) -> tuple[list[Path], list[Path]] |
         if pair_names([path.stem for path in images], [path.stem for path in called]).masks:
             return images, called
     by_stem = {path.stem: path for path in files}
-    longer = longer_names(by_stem)
-    if len(longer) < 2:
+    first, *others = longer_names(by_stem) or [{}]
+    if len(first) < 2:
         return None
-    images = [path for stem, path in by_stem.items() if stem not in longer]
-    masks = [path for stem, path in by_stem.items() if stem in longer]
-    return (images, masks) if evenness(masks) - evenness(images) > MIN_EVENNESS_GAP else None
+    least = evenness([by_stem[stem] for stem in first]) + MIN_EVENNESS_GAP
+    if evenness([by_stem[stem] for stem in first.values()]) <= least:
+        return None
+    masks = {*first.values()}
+    for longer in others:  # masks by other annotators, or of other classes
+        more = [by_stem[stem] for stem in longer.values() if stem not in masks and stem not in first]
+        if len(more) >= CANDIDATE_SHARE * len(first) and evenness(more) > least:
+            masks |= {path.stem for path in more}
+    return [path for stem, path in by_stem.items() if stem not in masks], [by_stem[stem] for stem in sorted(masks)]
 
 
 def _candidate_pairs(names: Sequence[str]) -> Iterable[tuple[str, str]]:
