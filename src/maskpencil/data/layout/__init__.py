@@ -121,7 +121,7 @@ def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
         found_file = "is a file, not a folder" if root.exists() else "there is no such folder"
         raise DataError(f"{root}: {found_file}; {EXPECTED}")
     found = _pairs_in_given_folders(root, places) if places.images or places.masks else _named_pairs(root)
-    if not found and not (found.images_alone and found.masks_alone):
+    if not found and not found.complaint and not (found.images_alone and found.masks_alone):
         found = search_pairs(root)
     return layout_of(root, found, split_file=_given_file(root, places.split_file), masks_in_lists=True)
 
@@ -168,10 +168,24 @@ def layout_of(
     notes += found.rules
     if not any(splits.values()):
         raise DataError(_nothing_found(root, found))
+    _refuse_own_masks(splits)
     faults = found.faults
     if not lists and not split_file:  # lists may leave out files on purpose
         faults = [*_leftovers(root, found), *faults]
     return Layout(root, *_with_validation(splits, root, notes), tuple(faults), found.classes)
+
+
+def _refuse_own_masks(splits: Mapping[str, Sequence[Pair]]) -> None:
+    """Raise an error if an image file is its own mask; links to images are found only if the first pair has one."""
+    own = [pair.image for pairs in splits.values() for pair in pairs if pair.mask == pair.image]
+    for first in (pairs[0] for pairs in splits.values() if pairs and not own):
+        same = isinstance(first.mask, Path) and first.mask.exists() and first.mask.samefile(first.image)
+        own += [first.image] if same else []
+    if own:
+        raise DataError(
+            f"{own[0]}: is found both as an image and as its mask; expected masks in files of their own; say where the "
+            "images and the masks are: --images FOLDER --masks FOLDER"
+        )
 
 
 Files = dict[str, dict[str, Path]]
@@ -303,8 +317,9 @@ def _pairs_in_given_folders(root: Path, places: Places) -> Found:
     if len(image_folders) == len(mask_folders) == 1:
         (images,), (masks,) = image_folders, mask_folders
         if places.images is None:
-            images = _subfolder(masks.parent, IMAGE_FOLDERS) or root
-        return _match(root, _of_two_folders(images, masks))
+            images = _subfolder(root if masks.samefile(root) else masks.parent, IMAGE_FOLDERS) or root
+        return _of_one_folder(images) if images.samefile(masks) else _match(root, _of_two_folders(images, masks))
+    found = Found()
     images_of: Files = {}
     masks_of: Files = {}
     for folder in mask_folders if len(mask_folders) > 1 else image_folders:
@@ -315,9 +330,25 @@ def _pairs_in_given_folders(root: Path, places: Places) -> Found:
             near = next((other for other in image_folders if other.parent == folder.parent), image_folders[0])
             named = _subfolder(folder.parent, IMAGE_FOLDERS) if places.images is None else None
             images, masks = named or near, folder
+        if images.samefile(masks):
+            found.join(_of_one_folder(images, split))
+            continue
         images_of.setdefault(split, {}).update(_outside(images, masks))
         masks_of.setdefault(split, {}).update(_outside(masks, images))
-    return _match(root, _ImagesAndMasks(images_of, {"masks": masks_of}))
+    if images_of:
+        found.join(_match(root, _ImagesAndMasks(images_of, {"masks": masks_of})))
+    return found
+
+
+def _of_one_folder(folder: Path, split: str = "") -> Found:
+    """Pair the files in a folder that the user gave as the folder of the images and of the masks."""
+    found = search_pairs(folder, split)
+    if not found and not found.complaint:
+        found.complaint = (
+            f"{folder}: holds images and masks according to --images and --masks, but they cannot be told apart; "
+            "name the masks like their images, with an addition such as _mask, or move them into a folder of their own"
+        )
+    return found
 
 
 def _given_folders(root: Path, path: Path | None) -> list[Path]:

@@ -39,8 +39,8 @@ MIN_MASK_EVENNESS = 0.6
 """The smallest evenness of masks."""
 
 
-def search_pairs(root: Path) -> Found:
-    """Pair images with masks below `root`, whose folders have no known names.
+def search_pairs(root: Path, split: str = "") -> Found:
+    """Pair images with masks below `root`, whose folders have no known names, for the split of `root`, if it has one.
 
     At each level the search tries, in order:
 
@@ -53,7 +53,7 @@ def search_pairs(root: Path) -> Found:
     `evenness`. A folder that is named after a split assigns all files below it to this split.
     """
     search = _Search()
-    search.look(root, "", "")
+    search.look(root, "", split)
     return search.found
 
 

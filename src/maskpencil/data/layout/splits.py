@@ -163,6 +163,8 @@ def _two_paths(root: Path, path: Path, number: int, line: str, *, with_masks: bo
     if image is None or mask is None:
         absent = root / entries[0 if image is None else 1]
         raise DataError(f"{path}: line {number} names {absent}, which is missing; correct or remove the line")
+    if image == mask:
+        raise DataError(f"{path}: line {number} names {image} as an image and as its mask; name the mask's file")
     return Pair(image.relative_to(root).with_suffix("").as_posix(), image, mask)
 
 
