@@ -230,6 +230,22 @@ def sparse(root: Path) -> None:
     subprocess.run(["tar", "--sparse", "-cf", root / "data.tar", "-C", root, "data"], check=True)
 
 
+def linked_masks(root: Path) -> None:
+    for number in range(COUNT):
+        save(root / "images" / f"{number}.png", photo())
+        save(root / "truth" / f"{number}.png", boxes(1, 2))
+    (root / "masks").symlink_to(root / "images")
+
+
+def masks_beside_annotations(root: Path) -> None:
+    for number in range(COUNT):
+        save(root / f"{number}.jpg", photo())
+        save(root / f"{number}.png", boxes(1, 2))
+        shape = {"label": "leaf", "points": [[2, 2], [20, 2], [20, 20]], "shape_type": "polygon"}
+        content = {"shapes": [shape], "imagePath": f"{number}.jpg", "imageHeight": SIZE[0], "imageWidth": SIZE[1]}
+        (root / f"{number}.json").write_text(json.dumps(content))
+
+
 @dataclass(frozen=True)
 class Remedy:
     """A phrase of a message, data that brings it about, what is typed then, and what must be said of the result.
@@ -271,6 +287,8 @@ REMEDIES = [
     Remedy("keep one copy of each image, as --fix does", copies_within, FIX, "6 pairs", "more than once"),
     Remedy("--fix does so for equal aspect ratios", another_size, FIX, "5 pairs"),
     Remedy("CLEAN writes a copy in which such masks are scaled", another_size, FIX, "5 pairs"),
+    Remedy("masks are: --images FOLDER --masks FOLDER", linked_masks, "check DATA --masks truth", "3 classes"),
+    Remedy("to read them: --images", masks_beside_annotations, "check DATA --images DATA --masks DATA", "3 classes"),
     Remedy("maskpencil check lists all, with remedies", unreadable, "check DATA", "cannot be read: 2", "nothing"),
     Remedy("run maskpencil check for all faults", from_one, "check DATA", "not fit for training", "nothing"),
 ]

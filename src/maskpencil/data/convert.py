@@ -57,6 +57,8 @@ LOG = "changes.csv"
 LEFT_OUT = {
     "images-without-mask": "left out: has no mask",
     "masks-without-image": "left out: has no image",
+    "masks-not-read": "left out: its image has another mask",
+    "images-not-read": "left out: is named after another image",
     "annotations-not-understood": "left out with its image: cannot be understood",
     "annotations-without-area": "left out: has no area",
     "annotations-without-outline": "left out: has no outline",

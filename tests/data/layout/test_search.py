@@ -60,7 +60,8 @@ def test_one_folder_with_masks_by_several_annotators(save_files, annotators: tup
     first, *others = annotators
     assert all_pairs(root) == {(f"Image_{n:02}L.jpg", f"Image_{n:02}L{first}.png") for n in range(6)}
     assert not layout.faults
-    assert any(f"{', '.join(f'IMAGE{each}' for each in others)}: masks of the same images by other annotators, left out" in note for note in layout.notes)
+    named = ", ".join(f"IMAGE{each}" for each in others)
+    assert any(f"{named}: masks of the same images by other annotators, left out" in note for note in layout.notes)
 
 
 def test_one_folder_a_split_with_masks_beside_the_images(save_files) -> None:

@@ -67,7 +67,7 @@ def recognize(root: Path) -> Recognized | None:
         raise DataError(f"{files[0]}: names images and masks, but no image with its mask is below {root}; {EXPORT}")
     what = "{n} lines of images whose labeling failed left out"
     found.warn("annotations-left-out", failed, what, "label them again in Ground Truth")
-    found.images_alone += [path for path in search.files if path not in paired]
+    search.list_others(found, paired)
     return Recognized("SageMaker Ground Truth", problems.layout(root, found), _encoding(files[0], names))
 
 

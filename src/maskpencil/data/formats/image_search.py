@@ -1,15 +1,17 @@
 """Find the images that an annotation file names, even if they were moved or renamed."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote
 
 from maskpencil.data.layout import IMAGE_FOLDERS, Found, files_below, find_image
+from maskpencil.data.layout.search import look_like_masks
 from maskpencil.data.layout.splits import split_in
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES
+from maskpencil.plain_text import worded
 
 UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
 """The prefix with which Label Studio makes the names of uploaded files unique."""
@@ -76,24 +78,53 @@ class ImageSearch:
             return other
         return found or self.alike(name, split, sure=but is not None)
 
-    def list_others(self, found: Found, used: Collection[Path]) -> None:
+    def list_others(self, found: Found, used: Collection[Path], files: Iterable[Path] | None = None) -> None:
         """Add the images that are not `used` to `found.images_alone`, the images without a mask.
 
-        A folder in which every file has the name of a used image holds masks or overlays: it is left out with a note.
+        Left out with a note are folders in which every file has the name of a used image, since these are masks or
+        overlays, and images with masks of the same names in a folder beside them, together with these masks.
+
+        Args:
+            found: the pairs, to which images and notes are added.
+            used: the images in use.
+            files: the images to list; if None, all.
         """
         known, stems = {*used}, {path.stem for path in used}
         by_folder: dict[Path, list[Path]] = {}
-        for path in self.files:
+        for path in self.files if files is None else files:
             if path not in known:
                 by_folder.setdefault(path.parent, []).append(path)
-        for folder, paths in by_folder.items():
-            parts = folder.relative_to(self.place).parts
-            own = any(split_in(part) or part.lower() in IMAGE_FOLDERS for part in parts[-1:])
-            masks = any(OF_MASKS.search(part.lower()) for part in parts)
-            if parts and (masks or not own) and {path.stem for path in paths} <= stems:
-                found.rules.append(f"{'/'.join(parts)}/ left out: its files are named as the images")
-            else:
+        of_used = {path.parent for path in used}
+        repeating = [
+            folder
+            for folder, paths in by_folder.items()
+            if folder not in of_used and self._repeats(folder, paths, stems)
+        ]
+        found.rules += [f"{self._shown(folder)} left out: its files are named as the images" for folder in repeating]
+        rest = {folder: paths for folder, paths in by_folder.items() if folder not in repeating}
+        with_masks = {
+            folder: masks for folder in rest if self._is_of_images(folder) and (masks := _masks_of(folder, by_folder))
+        }
+        for folder, masks in with_masks.items():
+            what = f"{{n}} {{image|images}} in {self._shown(folder)} left out: {{its|their}} masks are in"
+            found.rules.append(f"{worded(what, len(rest[folder]))} {self._shown(masks)}, not in the annotations")
+        for folder, paths in rest.items():
+            if folder not in with_masks and folder not in with_masks.values():
                 found.images_alone += paths
+
+    def _repeats(self, folder: Path, paths: Iterable[Path], stems: Collection[str]) -> bool:
+        """Return whether all files in a folder have names of used images, `stems`, and are not images themselves."""
+        parts = folder.relative_to(self.place).parts
+        is_of_masks = any(OF_MASKS.search(part.lower()) for part in parts)
+        may_be = parts and (is_of_masks or not self._is_of_images(folder))
+        return bool(may_be) and all(path.stem in stems for path in paths)
+
+    def _is_of_images(self, folder: Path) -> bool:
+        """Return whether the name of a folder is that of a split or of a folder of images."""
+        return folder != self.place and bool(split_in(folder.name) or folder.name.lower() in IMAGE_FOLDERS)
+
+    def _shown(self, folder: Path) -> str:
+        return f"{folder.relative_to(self.place).as_posix()}/"
 
     def warn(self, found: Found) -> None:
         """Add a warning about the images that were found under other names."""
@@ -144,6 +175,23 @@ class ImageSearch:
         if any(OF_MASKS.search(folder.lower()) for folder in folders):
             return False
         return not split or {split_in(folder) for folder in folders} <= {"", split}
+
+
+def _masks_of(folder: Path, by_folder: Mapping[Path, Sequence[Path]]) -> Path | None:
+    """Return the folder beside `folder` with masks of all its images; None if there is no such folder.
+
+    Args:
+        folder: a folder of images.
+        by_folder: the image files by folder.
+    """
+    images = sorted(by_folder[folder])
+    stems = {path.stem for path in images}
+    for other, files in by_folder.items():
+        named = {path.stem: path for path in files}
+        is_beside = other.parent == folder.parent and other != folder and stems <= named.keys()
+        if is_beside and look_like_masks([named[path.stem] for path in images], images):
+            return other
+    return None
 
 
 def without_query(name: str) -> str:

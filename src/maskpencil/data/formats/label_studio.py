@@ -7,7 +7,7 @@ https://github.com/HumanSignal/label-studio
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -65,6 +65,10 @@ class Images:
 
     def __iter__(self) -> Iterator[Path]:
         return (path for path in self._search.files if not BRUSH_MASK.fullmatch(path.name))
+
+    def list_others(self, found: Found, used: Collection[Path]) -> None:
+        """List the images without a mask in `found`, see `ImageSearch.list_others`."""
+        self._search.list_others(found, used, self)
 
     @property
     def place(self) -> Path:
@@ -211,7 +215,8 @@ def _recognized(
         if len(problems.errors) == errors:
             labels_of[path] = names
     labels = classes_of_labels(root, sorted({name for names in labels_of.values() for name in names}))
-    found = Found(images_alone=[path for path in images if path not in newest], masks_alone=absent)
+    found = Found(masks_alone=absent)
+    images.list_others(found, newest)
     for path in labels_of:
         annotation, errors, shapes = newest[path], len(problems.errors), []
         for region in annotation.regions:

@@ -94,7 +94,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
             drawing = BrushMasks(own[0][0], image.name, size, (), labels.background, parts)
             found.add("", Pair(known.short_name(image), image, drawing))
     used = {pair.image for pair in found.splits.get("", {}).values()}
-    found.images_alone = [path for path in known if path not in used]
+    known.list_others(found, used)
     several = sum(len(own) > 1 for own in by_task.values())
     if several:
         found.rules.append(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from maskpencil.data.faults import Fault, fault
+from maskpencil.data.faults import Fault
 from maskpencil.data.layout.choice import CANDIDATE_SHARE, Choice, choose
+from maskpencil.data.layout.leftovers import report_leftovers
 from maskpencil.data.layout.pairs import Found, Pair, files_below, find_image, image_files, special_files
 from maskpencil.data.layout.search import has_own_pairs, search_pairs
 from maskpencil.data.layout.splits import (
@@ -171,7 +172,7 @@ def layout_of(
     _refuse_own_masks(splits)
     faults = found.faults
     if not lists and not split_file:  # lists may leave out files on purpose
-        faults = [*_leftovers(root, found), *faults]
+        faults = [*report_leftovers(root, found), *faults]
     return Layout(root, *_with_validation(splits, root, notes), tuple(faults), found.classes)
 
 
@@ -345,7 +346,7 @@ def _of_one_folder(folder: Path, split: str = "") -> Found:
     found = search_pairs(folder, split)
     if not found and not found.complaint:
         found.complaint = (
-            f"{folder}: holds images and masks according to --images and --masks, but they cannot be told apart; "
+            f"{folder}: is given as the folder of images and of masks, but its files cannot be told apart; "
             "name the masks like their images, with an addition such as _mask, or move them into a folder of their own"
         )
     return found
@@ -465,18 +466,6 @@ def _with_validation(
     notes.append(f"no validation images: {len(val)} of {len(pairs)} set aside by the hash of their names")
     own = {"train": tuple(pairs[name] for name in train), "val": tuple(pairs[name] for name in val)}
     return {**own, **splits}, tuple(notes)
-
-
-def _leftovers(root: Path, found: Found) -> list[Fault]:
-    images, masks = (
-        [path.relative_to(root) if path.is_relative_to(root) else path for path in files]
-        for files in (found.images_alone, found.masks_alone)
-    )
-    remedy = "add the missing files, or remove the files without a counterpart"
-    return [
-        *fault("images-without-mask", "warning", images, "{n} {image|images} without a mask left out", remedy),
-        *fault("masks-without-image", "warning", masks, "{n} {mask|masks} without an image left out", remedy),
-    ]
 
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")

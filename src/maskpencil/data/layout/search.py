@@ -269,6 +269,12 @@ def evenness(paths: Sequence[Path]) -> float:
     return sum(shares) / max(1, len(shares))
 
 
+def look_like_masks(files: Sequence[Path], images: Sequence[Path]) -> bool:
+    """Return whether files are much more even than images of the same scenes, as masks are."""
+    even = evenness(files)
+    return even >= MIN_MASK_EVENNESS and even - evenness(images) > MIN_EVENNESS_GAP
+
+
 def has_own_pairs(files: Mapping[str, Path]) -> bool:
     """Return whether most files in a folder are pairs of an image and a mask, as in a complete data set."""
     sides = _split_by_addition(sorted(files.values()))

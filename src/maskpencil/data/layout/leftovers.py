@@ -1,0 +1,113 @@
+"""Report the files in no pair: images without a mask, masks without an image, and masks that are not read."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from shlex import quote
+
+from maskpencil.data.drawing import Drawing
+from maskpencil.data.faults import Fault, fault
+from maskpencil.data.layout.choice import CANDIDATE_SHARE
+from maskpencil.data.layout.pairs import Found, additions
+from maskpencil.data.layout.search import look_like_masks
+
+MAX_ADDITIONS = 8
+"""The largest number of additions to the names of images, such as `_mask`, by which masks are searched for."""
+
+MIN_NAMED_ALIKE = 3
+"""The smallest number of files with one addition to the names of images that is no coincidence."""
+
+
+def report_leftovers(root: Path, found: Found) -> list[Fault]:
+    """Return the faults of the files that are in no pair, with paths relative to `root`.
+
+    `found.images_alone` may hold masks as well, since readers of annotations list all image files that they do not use.
+    Such masks are recognized by their names, which are those of paired images, and by their contents.
+    """
+    masks, copies = _named_after_images(found)
+    others = {*masks, *copies}
+    images = [path for path in found.images_alone if path not in others]
+    annotated = any(isinstance(pair.mask, Drawing) for pairs in found.splits.values() for pair in pairs.values())
+    missing = "add the missing files, or remove the files without a counterpart"
+    alone = _below(root, images), _below(root, found.masks_alone)
+    return [
+        *fault("images-without-mask", "warning", alone[0], "{n} {image|images} without a mask left out", missing),
+        *fault("masks-without-image", "warning", alone[1], "{n} {mask|masks} without an image left out", missing),
+        *fault(
+            "masks-not-read",
+            "note",
+            _below(root, masks),
+            "{n} {mask file is|mask files are} not read, since {its image has|their images have} "
+            f"{'annotations' if annotated else 'other masks'}",
+            _how_to_read(masks) if annotated else "remove the files that are not needed",
+        ),
+        *fault(
+            "images-not-read",
+            "note",
+            _below(root, copies),
+            "{n} {file|files} named after {another image|other images} left out",
+            "if they are images to learn from, add their masks",
+        ),
+    ]
+
+
+def _below(root: Path, files: Sequence[Path]) -> list[Path]:
+    return [path.relative_to(root) if path.is_relative_to(root) else path for path in files]
+
+
+def _how_to_read(masks: Sequence[Path]) -> str:
+    """Return what to do to read masks instead of annotations."""
+    folders = {path.parent for path in masks}
+    if len(folders) > 1:
+        return "to read them, move the annotations away"
+    folder = quote(str(*folders))
+    return f"to read them: --images {folder} --masks {folder}"
+
+
+def _named_after_images(found: Found) -> tuple[list[Path], list[Path]]:
+    """Return the masks among the images without a mask, and other files that are named after an image with a mask.
+
+    Both have the name of an image in the same folder, perhaps with an addition.
+    """
+    paired: dict[Path, list[Path]] = defaultdict(list)
+    for pairs in found.splits.values() if found.images_alone else ():
+        for pair in pairs.values():
+            paired[pair.image.parent].append(pair.image)
+    alone: dict[Path, list[Path]] = defaultdict(list)
+    for path in found.images_alone:
+        alone[path.parent].append(path)
+    masks: list[Path] = []
+    copies: list[Path] = []
+    for folder, files in alone.items():
+        images = {path.stem: path for path in paired[folder]} if folder in paired else {}
+        for group, is_likely in _groups(images, files):
+            if look_like_masks(group, sorted(images.values())):
+                masks += group
+            elif is_likely:
+                copies += group
+    return sorted(masks), sorted(copies)
+
+
+def _groups(images: Mapping[str, Path], files: Sequence[Path]) -> Iterable[tuple[list[Path], bool]]:
+    """Yield groups of files in a folder that are named alike after its images, and whether this is no coincidence.
+
+    Args:
+        images: the images with masks by their stems.
+        files: the other image files.
+    """
+    suffixes = {path.suffix.lower() for path in images.values()}
+    stems = {path.stem for path in files if path.suffix.lower() in suffixes} | images.keys()
+    same: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        if path.stem in images or (path.suffix.lower() not in suffixes and path.stem in stems):
+            same[path.suffix.lower()].append(path)
+    for group in same.values():
+        if any(path.stem in images for path in group):
+            yield group, True
+    taken = {path for group in same.values() for path in group}
+    rest = {path.stem: path for path in files if path not in taken}
+    by_addition = sorted(additions(images, rest).values(), key=len, reverse=True)
+    for named in by_addition[:MAX_ADDITIONS]:
+        group = [rest.pop(stem) for stem in named.values() if stem in rest]
+        if len(group) > 1:
+            yield group, len(group) >= max(MIN_NAMED_ALIKE, CANDIDATE_SHARE * len(images))
