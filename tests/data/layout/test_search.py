@@ -64,6 +64,16 @@ def test_one_folder_with_masks_by_several_annotators(save_files, annotators: tup
     assert any(f"{named}: masks of the same images by other annotators, left out" in note for note in layout.notes)
 
 
+def test_one_folder_with_files_of_other_kinds_names_them(save_files) -> None:
+    files = {f"{n}.bmp": photo() for n in "abcd"} | {f"{n}.png": mask() for n in "abcd"}
+    root = save_files(files | {f"{n}.jpg": photo() for n in "abcd"} | {"z.jpg": photo()})
+    assert all_pairs(root) == {(f"{n}.bmp", f"{n}.png") for n in "abcd"}
+    assert {fault.kind: fault.files for fault in find_layout(root).faults} == {
+        "images-not-read": tuple(f"{n}.jpg" for n in "abcd"),
+        "images-without-mask": ("z.jpg",),
+    }
+
+
 def test_one_folder_a_split_with_masks_beside_the_images(save_files) -> None:
     files = {}
     for split in ("train", "valid", "test"):

@@ -88,12 +88,14 @@ class _Search:
         """Pair the files in the folder itself, and return whether pairs were found."""
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
         ways = []
-        for sides in filter(None, (_split_by_suffix(files), _split_by_addition(files))):
-            images, masks = ({path.stem: path for path in side} for side in sides)
+        for split_files in filter(None, (_split_by_suffix(files), _split_by_addition(files))):
+            images, masks = ({path.stem: path for path in side} for side in split_files)
             ways.append((pair_names(images, masks), images, masks))
         if not ways:
             return False
         pairing, images, masks = max(ways, key=lambda way: len(way[0].masks))
+        sides = {*images.values(), *masks.values()}
+        self.found.images_alone += [path for path in files if path not in sides]
         views = views_of("", images, masks)
         if len(views) > 1 or any(len(files) > 1 for view in views for files in view.masks.values()):
             choice = choose(views, where=str(folder))
@@ -295,11 +297,16 @@ def _split_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | N
         suffixes.setdefault(path.suffix.lower(), []).append(path)
     stems = {suffix: {path.stem for path in paths} for suffix, paths in suffixes.items()}
     shared = {(one, other): stems[one] & stems[other] for one, other in combinations(sorted(stems), 2)}
-    couple = max(shared, key=lambda couple: len(shared[couple]), default=None)
-    if couple is None or not shared[couple]:
+    most = max(map(len, shared.values()), default=0)
+    if not most:
         return None
-    even = {suffix: evenness([path for path in suffixes[suffix] if path.stem in shared[couple]]) for suffix in couple}
-    images, masks = sorted(couple, key=even.__getitem__)
+    even = {
+        couple: [evenness([path for path in suffixes[suffix] if path.stem in names]) for suffix in couple]
+        for couple, names in shared.items()
+        if len(names) == most
+    }
+    (one, other), (of_one, of_other) = max(even.items(), key=lambda entry: abs(entry[1][0] - entry[1][1]))
+    images, masks = (one, other) if of_one <= of_other else (other, one)
     return suffixes[images], suffixes[masks]
 
 
