@@ -59,6 +59,7 @@ LEFT_OUT = {
     "masks-without-image": "left out: has no image",
     "masks-not-read": "left out: its image has another mask",
     "images-not-read": "left out: is named after another image",
+    "broken-links": "left out: points to a file that does not exist",
     "annotations-not-understood": "left out with its image: cannot be understood",
     "annotations-without-area": "left out: has no area",
     "annotations-without-outline": "left out: has no outline",

@@ -16,7 +16,7 @@ from maskpencil.data.class_files import ClassFile, find_class_file, find_own_cla
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.faults import Fault
 from maskpencil.data.formats import Recognized, recognize_annotations, recognize_masks
-from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, special_files
+from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, report_broken_links, unusable_files
 from maskpencil.data.layout.splits import split_in
 from maskpencil.data.masks.discovery import Discovery, discover_encoding
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, check_values, count_classes, scan_masks
@@ -223,7 +223,8 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
             packed, said = Unpacked(folder, (*packed.notes, *more)), (warning,)
         recognized = recognize_folder(packed.folder) if places == ANYWHERE else _with_images(packed.folder, places)
         layout = recognized.layout if recognized else _find_layout(packed.folder, places)
-        special = special_files(packed.folder)
+        unusable = unusable_files(packed.folder)
+        said += tuple(report_broken_links(packed.folder, unusable.broken_links))
         layout, stacked = split_stacks(replace(layout, faults=(*layout.faults, *said)))
         given = find_own_class_file(layout.root) if recognized else _class_file(layout)
         recognized = recognized or (recognize_masks(layout) if given is None else None)
@@ -232,7 +233,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
             f"{error.filename or root}: cannot be read (permission denied); check its permissions"
         ) from error
     notes = [*packed.notes, *layout.notes, *stacked]
-    if special:
+    if special := unusable.special:
         shown = ", ".join(map(str, special[:MAX_NAMED_FILES])) + (", ..." if len(special) > MAX_NAMED_FILES else "")
         notes.append(f"{len(special)} named pipes, devices or sockets left out ({shown})")
     if recognized:

@@ -46,6 +46,7 @@ from maskpencil.data.formats.base import (
     write_folder,
 )
 from maskpencil.data.formats.cityscapes import recognize_masks
+from maskpencil.data.layout.leftovers import describe_broken_links
 from maskpencil.errors import DataError
 
 __all__ = [
@@ -150,7 +151,8 @@ def _whole(root: Path, recognize: Callable[[], Recognized | None]) -> Recognized
     """Return the result of `recognize`, after a check for JSON files below `root` that were cut short.
 
     Readers do not recognize such a file, so its annotations would be missing. The files are checked only if `recognize`
-    raises an error that names no JSON file, or if its result has images without annotations.
+    raises an error that names no JSON file, or if its result has images without annotations. An error also names the
+    symbolic links whose targets do not exist.
 
     Raises:
         DataError: a checked file was cut short or is not JSON; otherwise any error of `recognize`.
@@ -160,6 +162,9 @@ def _whole(root: Path, recognize: Callable[[], Recognized | None]) -> Recognized
     except DataError as error:
         if ".json" not in str(error):  # else it names the file already
             refuse_cut_json(root)
+        links = describe_broken_links(root)
+        if links and links not in str(error):
+            raise DataError(f"{error}; {links}") from error
         raise
     if recognized and any(fault.kind == "images-without-mask" for fault in recognized.layout.faults):
         pairs = (pair for pairs in recognized.layout.splits.values() for pair in pairs)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from maskpencil.data.faults import Fault
 from maskpencil.data.layout.choice import CANDIDATE_SHARE, Choice, choose
-from maskpencil.data.layout.leftovers import report_leftovers
-from maskpencil.data.layout.pairs import Found, Pair, files_below, find_image, image_files, special_files
+from maskpencil.data.layout.leftovers import describe_broken_links, report_broken_links, report_leftovers
+from maskpencil.data.layout.pairs import Found, Pair, files_below, find_image, image_files, unusable_files
 from maskpencil.data.layout.search import has_own_pairs, search_pairs
 from maskpencil.data.layout.splits import (
     SPLIT_ALIASES,
@@ -41,7 +41,8 @@ __all__ = [
     "find_layout",
     "image_files",
     "layout_of",
-    "special_files",
+    "report_broken_links",
+    "unusable_files",
 ]
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages")
@@ -120,6 +121,8 @@ def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
     """
     if not root.is_dir():
         found_file = "is a file, not a folder" if root.exists() else "there is no such folder"
+        if root.is_symlink() and not root.exists():
+            found_file = f"is a symbolic link to {root.readlink()}, which does not exist"
         raise DataError(f"{root}: {found_file}; {EXPECTED}")
     found = _pairs_in_given_folders(root, places) if places.images or places.masks else _named_pairs(root)
     if not found and not found.complaint and not (found.images_alone and found.masks_alone):
@@ -472,8 +475,11 @@ ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".r
 
 
 def _nothing_found(root: Path, found: Found) -> str:
+    links = describe_broken_links(root)
     if found.complaint:
-        return found.complaint
+        return f"{found.complaint}; {links}" if links else found.complaint
+    if links:
+        return f"{root}: has no pairs of images and masks: {links}"
     if found.images_alone or found.masks_alone:
         examples = " and ".join(path.name for path in (*found.images_alone[:1], *found.masks_alone[:1]))
         return (

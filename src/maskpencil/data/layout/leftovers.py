@@ -8,7 +8,7 @@ from shlex import quote
 from maskpencil.data.drawing import Drawing
 from maskpencil.data.faults import Fault, fault
 from maskpencil.data.layout.choice import CANDIDATE_SHARE
-from maskpencil.data.layout.pairs import Found, additions
+from maskpencil.data.layout.pairs import Found, additions, unusable_files
 from maskpencil.data.layout.search import look_like_masks
 
 MAX_ADDITIONS = 8
@@ -49,6 +49,21 @@ def report_leftovers(root: Path, found: Found) -> list[Fault]:
             "if they are images to learn from, add their masks",
         ),
     ]
+
+
+LINKS = "{n} symbolic {link points to a file that does not exist|links point to files that do not exist}"
+RESTORE = "restore the files, or remove the links"
+
+
+def report_broken_links(root: Path, links: Sequence[Path]) -> list[Fault]:
+    """Return a warning about `links` whose targets do not exist, with paths relative to `root`."""
+    return fault("broken-links", "warning", _below(root, links), LINKS, RESTORE)
+
+
+def describe_broken_links(root: Path) -> str:
+    """Return a text on the links below `root` whose targets do not exist, for an error message; "" without links."""
+    faults = report_broken_links(root, unusable_files(root).broken_links)
+    return faults[0].line.removeprefix("warning: ") if faults else ""
 
 
 def _below(root: Path, files: Sequence[Path]) -> list[Path]:

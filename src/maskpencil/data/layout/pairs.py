@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,6 @@ from maskpencil.data.drawing import MaskSource
 from maskpencil.data.faults import Fault, fault
 from maskpencil.errors import DataError
 from maskpencil.images import IMAGE_SUFFIXES
-from maskpencil.regular_files import special_kind
 
 
 def image_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
@@ -34,22 +34,54 @@ def image_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
     return files
 
 
-def special_files(folder: Path) -> list[Path]:
-    """Find the named pipes, devices and sockets below a folder, except hidden files; readers skip these files."""
-    found, places = [], [folder]
+@dataclass
+class Unusable:
+    """The files below a folder that readers skip: named pipes, devices and sockets, and links to missing files."""
+
+    special: list[Path] = field(default_factory=list)
+    broken_links: list[Path] = field(default_factory=list)
+
+
+def unusable_files(folder: Path) -> Unusable:
+    """Find the files below a folder that readers skip, sorted, except hidden files.
+
+    Links are followed, except links to a parent folder and further links to the same folder.
+    """
+    found, places, linked = Unusable(), [str(folder)], set[str]()
     while places:
+        place = places.pop()
         try:
-            with os.scandir(places.pop()) as entries:
+            with os.scandir(place) as entries:
                 for entry in entries:
-                    if entry.name.startswith("."):
+                    if entry.name.startswith(".") or entry.is_file(follow_symlinks=False):
                         continue
                     if entry.is_dir(follow_symlinks=False):
-                        places.append(Path(entry.path))
-                    elif not entry.is_file(follow_symlinks=False) and special_kind(entry.path):
-                        found.append(Path(entry.path))
+                        places.append(entry.path)
+                    elif (mode := _mode(entry.path)) is None:
+                        found.broken_links.append(Path(entry.path))
+                    elif stat.S_ISDIR(mode):
+                        real = os.path.realpath(entry.path)
+                        if real not in linked and not Path(os.path.realpath(place)).is_relative_to(real):
+                            linked.add(real)
+                            places.append(entry.path)
+                    elif not stat.S_ISREG(mode):
+                        found.special.append(Path(entry.path))
         except PermissionError:  # reported when the folder is read
             continue
-    return sorted(found)
+    return Unusable(sorted(found.special), sorted(found.broken_links))
+
+
+def _mode(path: str) -> int | None:
+    """Return the mode of a file or of the target of a link; None if it does not exist.
+
+    An inaccessible target counts as a regular file: reading it reports the reason.
+    """
+    try:
+        return os.stat(path).st_mode  # noqa: PTH116 - three times as fast
+    except PermissionError:
+        return stat.S_IFREG
+    except OSError:
+        return None
 
 
 def files_below(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
