@@ -63,6 +63,16 @@ def test_broken_links_are_the_reason_why_there_are_no_pairs(data: Path, folders:
         open_folder(data, places=Places(images=data / "images", masks=data / "masks"))
 
 
+def test_broken_links_are_named_beside_another_reason(tmp_path: Path) -> None:
+    for name in ("images/1.jpg", "images/2.jpg", "masks/a.png", "masks/b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "images" / "3.jpg").symlink_to(NOWHERE)
+    named = r"2 images and 2 masks, but no mask with the name .* train.txt; 1 symbolic link points to a file"
+    with pytest.raises(DataError, match=named):
+        open_folder(tmp_path)
+
+
 def test_a_folder_that_is_a_broken_link_is_named(data: Path) -> None:
     shutil.rmtree(data / "masks")
     (data / "masks").symlink_to(NOWHERE)

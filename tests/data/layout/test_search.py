@@ -264,3 +264,51 @@ def test_a_split_file_that_does_not_fit_is_an_error(save_files, line: str, messa
     root = save_files({f"{k}/{n}.png": photo() for k in ("images", "masks") for n in "ab"} | {"split.txt": line})
     with pytest.raises(DataError, match=message):
         find_layout(root, Places(split_file=root / "split.txt"))
+
+
+def drive(masks: str, place: str = "") -> dict[str, np.ndarray]:
+    """Write two splits with names of their own, as in DRIVE."""
+    files = {}
+    for folder in ("training", "test"):
+        for number in range(4):
+            files[f"{place}{folder}/images/{number}_{folder}.png"] = photo()
+            files[f"{place}{folder}/{masks}/{number}_manual1.png"] = mask()
+    return files
+
+
+@pytest.mark.parametrize("masks", ["masks", "1st_manual"])
+@pytest.mark.parametrize("given", [False, True])
+def test_rules_of_several_splits_are_all_stated_with_their_folders(save_files, masks: str, given: bool) -> None:
+    notes = find_layout(save_files(drive(masks)), Places(masks=Path(masks)) if given else Places()).notes
+    training = "the image NAME_training has the mask NAME_manual1"
+    test = "the image NAME_test has the mask NAME_manual1"
+    if masks == "1st_manual" and not given:
+        where = f"test/, training/: images are in images/, masks in {masks}/"
+        assert notes[:3] == (f"test/: {test}", where, f"training/: {training}")
+    else:
+        assert notes[0] in (
+            f"test/{masks}/: {test}; training/{masks}/: {training}",
+            f"training/{masks}/: {training}; test/{masks}/: {test}",
+        )
+
+
+def test_rules_of_several_data_sets_are_stated_with_their_folders(save_files) -> None:
+    files = {}
+    for n in "abcd":
+        files |= {f"one/pics/{n}.jpg": photo(), f"one/gt/{n}.png": mask()}
+        files |= {f"two/{n}.jpg": photo(), f"two/{n}_gt.png": mask(), f"three/pics/{n}.jpg": photo()}
+        files |= {f"three/gt/{n}.png": mask()}
+    assert find_layout(save_files(files)).notes[:2] == (
+        "one/, three/: images are in pics/, masks in gt/",
+        "two/: images and masks lie in one folder; an image's mask is named IMAGE_gt",
+    )
+
+
+def test_rules_of_very_many_folders_are_no_flood_of_lines(save_files) -> None:
+    files = {}
+    for patient in ("anna", "bert", "carl", "dora", "emil", "fred", "gina", "hugo", "ines", "jane"):
+        for n in range(2):
+            files |= {f"{patient}/{patient}_{n}.png": photo(), f"{patient}/{patient}_{n}_{patient}.png": mask()}
+    notes = find_layout(save_files(files)).notes
+    assert notes[0] == "anna/: images and masks lie in one folder; an image's mask is named IMAGE_anna"
+    assert notes[8] == "2 more rules like these for other folders"

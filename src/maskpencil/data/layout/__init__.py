@@ -4,12 +4,11 @@ import glob
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from maskpencil.data.faults import Fault
 from maskpencil.data.layout.choice import CANDIDATE_SHARE, Choice, choose
-from maskpencil.data.layout.leftovers import describe_broken_links, report_broken_links, report_leftovers
+from maskpencil.data.layout.leftovers import EXPECTED, explain_no_pairs, report_broken_links, report_leftovers
 from maskpencil.data.layout.pairs import Found, Pair, files_below, find_image, image_files, unusable_files
 from maskpencil.data.layout.search import has_own_pairs, search_pairs
 from maskpencil.data.layout.splits import (
@@ -26,7 +25,7 @@ from maskpencil.data.layout.splits import (
 from maskpencil.data.layout.views import View, merged, views_of
 from maskpencil.errors import DataError
 from maskpencil.parsing import read_optional_path
-from maskpencil.plain_text import counted, worded
+from maskpencil.plain_text import worded
 
 __all__ = [
     "ANYWHERE",
@@ -53,14 +52,6 @@ trainannot/`."""
 
 _NO_MASKS = ("images", "imgs", "img", "image", "jpegimages", "photos", "overlays", "overlay")
 """Names of folders that never hold masks."""
-
-UNREAD_MASKS = (".mat", ".npy", ".npz", ".nii", ".gz", ".dcm", ".seg", ".h5")
-"""Suffixes of mask files in formats that cannot be read."""
-
-MAX_EXAMINED_FILES = 10_000
-"""The largest number of files that are examined to explain an error."""
-
-EXPECTED = "expected images/ and masks/ with files of the same names, with or without train/ val/ test/ inside"
 
 
 @dataclass(frozen=True)
@@ -171,7 +162,7 @@ def layout_of(
         notes = []
     notes += found.rules
     if not any(splits.values()):
-        raise DataError(_nothing_found(root, found))
+        raise DataError(explain_no_pairs(root, found))
     _refuse_own_masks(splits)
     faults = found.faults
     if not lists and not split_file:  # lists may leave out files on purpose
@@ -387,7 +378,7 @@ def _match(root: Path, group: _ImagesAndMasks) -> Found:
     images = {(split, name): path for split, files in group.images.items() for name, path in files.items()}
     views_by_folder = {
         folder: merged(
-            [view for split, files in by_split.items() for view in views_of(split, group.images[split], files)]
+            [view for split, files in by_split.items() for view in views_of(split, group.images[split], files)], root
         )
         for folder, by_split in group.masks.items()
     }
@@ -469,31 +460,6 @@ def _with_validation(
     notes.append(f"no validation images: {len(val)} of {len(pairs)} set aside by the hash of their names")
     own = {"train": tuple(pairs[name] for name in train), "val": tuple(pairs[name] for name in val)}
     return {**own, **splits}, tuple(notes)
-
-
-ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
-
-
-def _nothing_found(root: Path, found: Found) -> str:
-    links = describe_broken_links(root)
-    if found.complaint:
-        return f"{found.complaint}; {links}" if links else found.complaint
-    if links:
-        return f"{root}: has no pairs of images and masks: {links}"
-    if found.images_alone or found.masks_alone:
-        examples = " and ".join(path.name for path in (*found.images_alone[:1], *found.masks_alone[:1]))
-        return (
-            f"{root}: has {counted(len(found.images_alone), 'image')} and "
-            f"{counted(len(found.masks_alone), 'mask')}, but no mask with the "
-            f"name of an image ({examples}); rename them, or list pairs in train.txt"
-        )
-    inside = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())[:5]
-    suffixes = Counter(path.suffix.lower() for path in islice(root.rglob("*"), MAX_EXAMINED_FILES) if path.is_file())
-    packed = [name for name in inside if name.lower().endswith(ARCHIVES)]
-    strange = [suffix for suffix in UNREAD_MASKS if suffixes[suffix] and not packed]
-    hint = f"; {', '.join(strange)} files are not read, save them as PNG" if strange else ""
-    hint = f"; unpack {' and '.join(packed)}" if packed else hint
-    return f"{root}: has no pairs of images and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}{hint}"
 
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:

@@ -1,7 +1,8 @@
-"""Report the files in no pair: images without a mask, masks without an image, and masks that are not read."""
+"""Report the files in no pair, such as images without a mask, and explain why a folder has no pairs."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from shlex import quote
 
@@ -10,12 +11,22 @@ from maskpencil.data.faults import Fault, fault
 from maskpencil.data.layout.choice import CANDIDATE_SHARE
 from maskpencil.data.layout.pairs import Found, additions, unusable_files
 from maskpencil.data.layout.search import look_like_masks
+from maskpencil.plain_text import counted
 
 MAX_ADDITIONS = 8
 """The largest number of additions to the names of images, such as `_mask`, by which masks are searched for."""
 
 MIN_NAMED_ALIKE = 3
 """The smallest number of files with one addition to the names of images that is no coincidence."""
+
+UNREAD_MASKS = (".mat", ".npy", ".npz", ".nii", ".gz", ".dcm", ".seg", ".h5")
+"""Suffixes of mask files in formats that cannot be read."""
+
+MAX_EXAMINED_FILES = 10_000
+"""The largest number of files that are examined to explain an error."""
+
+EXPECTED = "expected images/ and masks/ with files of the same names, with or without train/ val/ test/ inside"
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 
 
 def report_leftovers(root: Path, found: Found) -> list[Fault]:
@@ -93,8 +104,8 @@ def _named_after_images(found: Found) -> tuple[list[Path], list[Path]]:
         alone[path.parent].append(path)
     masks: list[Path] = []
     copies: list[Path] = []
-    for folder, files in alone.items():
-        images = {path.stem: path for path in paired[folder]} if folder in paired else {}
+    for folder in alone.keys() & paired.keys():
+        images, files = {path.stem: path for path in paired[folder]}, alone[folder]
         for group, is_likely in _groups(images, files):
             if look_like_masks(group, sorted(images.values())):
                 masks += group
@@ -126,3 +137,27 @@ def _groups(images: Mapping[str, Path], files: Sequence[Path]) -> Iterable[tuple
         group = [rest.pop(stem) for stem in named.values() if stem in rest]
         if len(group) > 1:
             yield group, len(group) >= max(MIN_NAMED_ALIKE, CANDIDATE_SHARE * len(images))
+
+
+def explain_no_pairs(root: Path, found: Found) -> str:
+    """Return the error message for a folder without pairs."""
+    links = describe_broken_links(root)
+    also = f"; {links}" if links else ""
+    if found.complaint:
+        return found.complaint + also
+    if links and not (found.images_alone and found.masks_alone):
+        return f"{root}: has no pairs of images and masks: {links}"
+    if found.images_alone or found.masks_alone:
+        examples = " and ".join(path.name for path in (*found.images_alone[:1], *found.masks_alone[:1]))
+        return (
+            f"{root}: has {counted(len(found.images_alone), 'image')} and "
+            f"{counted(len(found.masks_alone), 'mask')}, but no mask with the "
+            f"name of an image ({examples}); rename them, or list pairs in train.txt{also}"
+        )
+    inside = sorted(path.name + ("/" if path.is_dir() else "") for path in root.iterdir())[:5]
+    suffixes = Counter(path.suffix.lower() for path in islice(root.rglob("*"), MAX_EXAMINED_FILES) if path.is_file())
+    packed = [name for name in inside if name.lower().endswith(ARCHIVES)]
+    strange = [suffix for suffix in UNREAD_MASKS if suffixes[suffix] and not packed]
+    hint = f"; {', '.join(strange)} files are not read, save them as PNG" if strange else ""
+    hint = f"; unpack {' and '.join(packed)}" if packed else hint
+    return f"{root}: has no pairs of images and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}{hint}"

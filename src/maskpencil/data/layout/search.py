@@ -1,6 +1,7 @@
 """Find pairs in folders with unknown names, by the contents of the files."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -39,6 +40,13 @@ MIN_MASK_EVENNESS = 0.6
 """The smallest evenness of masks."""
 
 
+MAX_NAMED = 3
+"""The largest number of folders that are named for a rule."""
+
+MAX_RULES = 8
+"""The largest number of notes on rules that hold in some folders only."""
+
+
 def search_pairs(root: Path, split: str = "") -> Found:
     """Pair images with masks below `root`, whose folders have no known names, for the split of `root`, if it has one.
 
@@ -54,14 +62,16 @@ def search_pairs(root: Path, split: str = "") -> Found:
     """
     search = _Search()
     search.look(root, "", split)
+    search.found.rules = _with_folders(root, search.rules)
     return search.found
 
 
 class _Search:
-    """The search and the pairs found so far."""
+    """The search, the pairs found so far, and the folders of each rule by which they were found."""
 
     def __init__(self) -> None:
         self.found = Found()
+        self.rules: dict[str, dict[Path, None]] = defaultdict(dict)
 
     def look(self, folder: Path, prefix: str, split: str) -> bool:
         """Pair the files in a folder and its subfolders, and return whether pairs were found.
@@ -99,9 +109,9 @@ class _Search:
         views = views_of("", images, masks)
         if len(views) > 1 or any(len(files) > 1 for view in views for files in view.masks.values()):
             choice = choose(views, where=str(folder))
-            return self._add_chosen(choice, images, prefix, split, "images and masks lie in one folder")
+            return self._add_chosen(choice, folder, images, prefix, split, "images and masks lie in one folder")
         rule = pairing.rule or f"an image's mask has the suffix {next(iter(masks.values())).suffix}"
-        self._add(pairing, images, masks, prefix, split, f"images and masks lie in one folder; {rule}")
+        self._add(pairing, folder, images, masks, prefix, split, f"images and masks lie in one folder; {rule}")
         return True
 
     def _across(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
@@ -133,7 +143,7 @@ class _Search:
         views = [replace(view, name=f"{masks}/{view.name.removesuffix('/IMAGE')}") for view in others[images]]
         choice = choose(views, where=str(folder), are_folders=True)
         rule = f"images are in {images}/, masks in {masks}/"
-        return self._add_chosen(choice, folders[images], prefix, split, rule)
+        return self._add_chosen(choice, folder, folders[images], prefix, split, rule)
 
     def _pair_folders(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
         """Pair folders of images with folders of masks; the two folders with the most pairs are paired first.
@@ -189,14 +199,14 @@ class _Search:
             rest = prefix if len(taken) == 1 else f"{prefix}{images}/"
             where = f"images are in {images}/, masks in {masks}/"
             if not others:
-                self._add(pairing, folders[images], folders[masks], rest, split, where, pairing.rule)
+                self._add(pairing, folder, folders[images], folders[masks], rest, split, where, pairing.rule)
                 continue
             choice = choose(
                 [_view(name, pairing if name == masks else own[name], folders[name]) for name in (masks, *others)],
                 where=str(folder),
                 are_folders=True,
             )
-            if not self._add_chosen(choice, folders[images], rest, split, f"images are in {images}/"):
+            if not self._add_chosen(choice, folder, folders[images], rest, split, f"images are in {images}/"):
                 return False
         return True
 
@@ -217,7 +227,9 @@ class _Search:
     def _are_even(self, files: Mapping[str, Path]) -> bool:
         return evenness(sorted(files.values())) >= MIN_MASK_EVENNESS
 
-    def _add_chosen(self, choice: Choice, images: Mapping[str, Path], prefix: str, split: str, rule: str) -> bool:
+    def _add_chosen(
+        self, choice: Choice, folder: Path, images: Mapping[str, Path], prefix: str, split: str, rule: str
+    ) -> bool:
         """Add the pairs of a choice, or keep its error message; return whether pairs were added."""
         if choice.complaint:
             self.found.complaint = choice.complaint
@@ -227,12 +239,13 @@ class _Search:
         chosen = {name for _, name in choice.masks}
         self.found.images_alone += [path for name, path in images.items() if name not in chosen]
         self.found.classes = self.found.classes or choice.classes
-        self.found.rules += [rule for rule in (rule, *choice.notes) if rule not in self.found.rules]
+        self._add_rules(folder, rule, *choice.notes)
         return True
 
     def _add(
         self,
         pairing: Pairing,
+        folder: Path,
         images: Mapping[str, Path],
         masks: Mapping[str, Path],
         prefix: str,
@@ -244,13 +257,39 @@ class _Search:
         paired = {*pairing.masks.values()}
         self.found.images_alone += [path for name, path in images.items() if name not in pairing.masks]
         self.found.masks_alone += [path for name, path in masks.items() if name not in paired]
-        self.found.rules += [rule for rule in rules if rule and rule not in self.found.rules]
+        self._add_rules(folder, *rules)
+
+    def _add_rules(self, folder: Path, *rules: str | None) -> None:
+        for rule in filter(None, rules):
+            self.rules[rule][folder] = None
 
     def _add_pair(self, name: str, image: Path, mask: MaskSource, prefix: str, split: str) -> None:
         first, _, rest = name.partition("/")
         inner = split_in(first) if rest else ""
         plain = inner and first.lower() in SPLIT_ALIASES[inner]  # other names, such as train_a/, distinguish images
         self.found.add(split or inner, Pair(prefix + (rest if plain else name), image, mask))
+
+
+def _with_folders(root: Path, rules: Mapping[str, Iterable[Path]]) -> list[str]:
+    """Return notes on the rules by which pairs were found, preceded by their folders unless all rules hold in all.
+
+    Args:
+        root: the folder of all pairs.
+        rules: the folders in which each rule holds.
+    """
+    groups: dict[tuple[Path, ...], list[str]] = defaultdict(list)
+    for rule, folders in rules.items():
+        groups[tuple(folders)].append(rule)
+    if len(groups) < 2:
+        return list(rules)
+    notes = []
+    for folders, of_group in sorted(groups.items()):
+        named = [f"{folder.relative_to(root).as_posix()}/" for folder in folders]
+        shown = ", ".join(named[:MAX_NAMED]) + (f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else "")
+        notes.append(f"{shown}: {'; '.join(of_group)}")
+    if len(notes) > MAX_RULES:
+        notes[MAX_RULES:] = [f"{len(notes) - MAX_RULES} more rules like these for other folders"]
+    return notes
 
 
 def _view(name: str, pairing: Pairing, masks: Mapping[str, Path]) -> View:

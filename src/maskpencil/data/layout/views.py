@@ -1,5 +1,6 @@
 """Find all masks of each image, and sort them by their folders and by their names."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -70,13 +71,33 @@ def views_of(split: str, images: Collection[str], masks: Mapping[str, Path]) -> 
     return views
 
 
-def merged(views: Sequence[View]) -> list[View]:
-    """Join the views of several splits that have the same name."""
-    by_name: dict[str, View] = {}
+def merged(views: Sequence[View], root: Path) -> list[View]:
+    """Join the views of several splits that have the same name.
+
+    If they have different rules, each rule is preceded by the folder of its masks, relative to `root`.
+    """
+    by_name: dict[str, list[View]] = defaultdict(list)
     for view in views:
-        other = by_name.get(view.name)
-        by_name[view.name] = View(view.name, {**other.masks, **view.masks}, view.rule or other.rule) if other else view
-    return list(by_name.values())
+        by_name[view.name].append(view)
+    joined = []
+    for name, same in by_name.items():
+        rules: dict[str | None, list[View]] = defaultdict(list)
+        for view in same:
+            rules[view.rule].append(view)
+        stated = [f"{_folder(of_rule, root)}: {rule}" for rule, of_rule in rules.items() if rule]
+        rule = next(iter(rules)) if len(rules) == 1 else "; ".join(stated)
+        joined.append(View(name, {image: files for view in same for image, files in view.masks.items()}, rule))
+    return joined
+
+
+def _folder(views: Sequence[View], root: Path) -> str:
+    """Return the folders of the masks of views, relative to `root`."""
+    folders = []
+    for view in views:
+        parents = {str(path.parent) for files in view.masks.values() for path in files}
+        folder = Path(os.path.commonpath(parents))
+        folders.append(f"{(folder.relative_to(root) if folder.is_relative_to(root) else folder).as_posix()}/")
+    return ", ".join(dict.fromkeys(folders))
 
 
 def _by_key(images: Collection[str], masks: Mapping[str, Path]) -> dict[str, dict[str, list[str]]]:
