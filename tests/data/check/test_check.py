@@ -319,7 +319,7 @@ FAULTS = {
         "warning",
         "classes in thin lines between the others, like borders to ignore: 1 (edge = 3)",
     ),
-    "slips of a brush": (specks, "specks", "note", "masks with many specks, such as drawing errors: 1"),
+    "slips of a brush": (specks, "specks", "note", "masks with many specks of at most 6 pixels, such as drawing errors: 1 ("),
     "the same image twice": (same_image_twice, "duplicates", "warning", "(train/again = train/train0)"),
     "an image in two splits": (
         same_image_in_val,

@@ -1,14 +1,20 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from maskpencil.data.check.inspect import MAX_SPECK_AREA, _borders, _runs, _specks
+from PIL import Image
+
+from maskpencil.data.check.inspect import MAX_SPECK_AREA, _borders, _runs, _specks, inspect_pair
+from maskpencil.data.drawing import Bitmap, Drawing, Polygon, Shape
+from maskpencil.data.layout import Pair
 
 
 def regions(numbers: np.ndarray) -> list[tuple[int, int]]:
-    """Return (value, pixels) of each region that is connected by sides, found by a flood fill."""
+    """Return (value, pixels) of each region that is connected by sides and corners, found by a flood fill."""
     left = {(row, column) for row, column in np.ndindex(numbers.shape)}
     found = []
     while left:
@@ -17,7 +23,7 @@ def regions(numbers: np.ndarray) -> list[tuple[int, int]]:
         while heap:
             row, column = heap.pop()
             size += 1
-            for place in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+            for place in ((row + down, column + right) for down in (-1, 0, 1) for right in (-1, 0, 1)):
                 if place in left and numbers[place] == value:
                     left.remove(place)
                     heap.append(place)
@@ -33,6 +39,27 @@ def test_specks_are_the_small_regions(numbers: np.ndarray) -> None:
         if size <= MAX_SPECK_AREA:
             expected[value] = expected.get(value, 0) + 1
     assert _specks(numbers, _runs(numbers)) == expected
+
+
+def test_a_thin_diagonal_line_has_no_specks() -> None:
+    line = np.eye(48, 64, dtype=np.uint8)
+    assert _specks(line, _runs(line)) == {}
+    line[10] = 0  # a gap
+    line[:4] = 0
+    assert _specks(line, _runs(line)) == {1: 1}
+
+
+@pytest.mark.parametrize(("bitmap", "count"), [(False, 0), (True, 9)])
+def test_gaps_between_polygons_are_no_specks(bitmap: bool, count: int, tmp_path: Path) -> None:
+    size = (30, 40)
+    Image.new("RGB", size[::-1]).save(tmp_path / "a.png")
+    corners = [(x, y) for x in (2, 12, 22) for y in (2, 12, 22)]
+    shapes: list[Shape] = [Polygon(1, (np.float32([(x, y), (x + 2, y), (x + 2, y + 2)]),)) for x, y in corners]
+    shapes += [Bitmap.of(1, np.ones((20, 6), dtype=bool), (5, 32))] if bitmap else []
+    drawing = Drawing(tmp_path / "a.json", "a.png", size, shapes)
+    view = inspect_pair(("train", Pair("a", tmp_path / "a.png", drawing))).mask
+    assert sum(view.specks.values()) == count
+    assert view.facts and len(view.facts.values) == 2
 
 
 def test_one_large_region_has_no_specks() -> None:

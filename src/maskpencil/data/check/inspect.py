@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from maskpencil.data.drawing import MaskSource, mask_pixels
+from maskpencil.data.drawing import Drawing, MaskSource, Polygon, mask_pixels
 from maskpencil.data.layout.pairs import Pair
 from maskpencil.data.masks.encoding import MaskFacts, as_numbers, channels, facts_of
 from maskpencil.errors import ImageError
@@ -71,7 +71,7 @@ class MaskView:
     Attributes:
         facts: the counts of the mask's values.
         header: the header of the mask's file; None if the mask is not a single file, such as a drawing of polygons.
-        specks: the number of regions of at most `MAX_SPECK_AREA` pixels, by value.
+        specks: the number of regions of at most `MAX_SPECK_AREA` pixels, by value; {} for a drawing of polygons.
         steps: the share, 0..1, of runs that look like a smoothed border: one or two pixels long, with a value between
             the values to their left and right. Runs at the ends of a row are not counted.
         thin_shares: for each value, the share, 0..1, of its runs that are thin: at most `MAX_THIN_LENGTH` pixels long
@@ -162,7 +162,13 @@ def _measure_mask(mask: MaskSource) -> MaskView:
     numbers = as_numbers(pixels.values, None) if pixels.values.ndim == 3 else pixels.values
     runs = _runs(numbers)
     steps, thin_shares = _borders(numbers, runs, colored=pixels.values.ndim == 3)
-    return MaskView(facts_of(mask, pixels), header, _specks(numbers, runs), steps, thin_shares)
+    specks = {} if _has_only_polygons(mask) else _specks(numbers, runs)
+    return MaskView(facts_of(mask, pixels), header, specks, steps, thin_shares)
+
+
+def _has_only_polygons(mask: MaskSource) -> bool:
+    """Return whether a mask is drawn from polygons alone, between which narrow gaps are normal and cannot be erased."""
+    return isinstance(mask, Drawing) and all(isinstance(shape, Polygon) for shape in mask.shapes)
 
 
 def _runs(numbers: npt.NDArray[np.integer]) -> Runs:
@@ -174,9 +180,10 @@ def _runs(numbers: npt.NDArray[np.integer]) -> Runs:
 
 
 def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
-    """Count the regions of at most `MAX_SPECK_AREA` pixels by value; pixels are connected by their sides.
+    """Count the regions of at most `MAX_SPECK_AREA` pixels by value; pixels are connected by their sides and corners.
 
-    Each pixel in a run of at most `MAX_SPECK_AREA` pixels gets its own number. Then, `MAX_SPECK_AREA` times, each of
+    Corners count, so that a thin diagonal line such as a crack is one region. Each pixel in a run of at most
+    `MAX_SPECK_AREA` pixels gets its own number; pixels of longer runs get -1. Then, `MAX_SPECK_AREA` times, each of
     them takes the smallest number among its neighbors with the same value. After that all pixels of a speck share a
     number that no other pixel has. If a mask has too many of these pixels, see `MAX_SHORT_SHARE`, the result is {}.
     """
@@ -186,19 +193,23 @@ def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
     if lengths.sum() > max(MAX_SHORT_SHARE * numbers.size, FEW_SHORT):
         return {}
     places = np.repeat(firsts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
-    labels = np.full(values.size, -1, dtype=np.int32)  # pixels of longer runs get the lowest label, which spreads
+    labels = np.full(values.size, -1, dtype=np.int32)
     labels[places] = np.arange(len(places))
     row, column = np.divmod(places, width)
-    inside = np.stack([column > 0, column < width - 1, row > 0, row < height - 1])
-    neighbors = np.where(inside, places + np.array([[-1], [1], [-width], [width]]), places)  # (4, N)
-    same = values[neighbors] == values[places]
-    own = labels[places]
+    left, right, above, below = column > 0, column < width - 1, row > 0, row < height - 1
+    inside = np.stack([left, right, above, below, left & above, right & above, left & below, right & below])
+    steps = np.array([-1, 1, -width, width, -width - 1, -width + 1, width - 1, width + 1])
+    neighbors = np.where(inside, places + steps[:, None], places)  # (8, N)
+    neighbors = np.where(values[neighbors] == values[places], neighbors, places)
+    own, kept = labels[places], places
     for _ in range(MAX_SPECK_AREA):
-        own = np.where(same, labels[neighbors], own).min(axis=0, initial=len(places))
-        labels[places] = own
-    leaks = (same & (labels[neighbors] != own)).any(axis=0)
-    sizes = np.bincount(own[own >= 0], minlength=len(places))
-    sizes[own[leaks & (own >= 0)]] = 0
+        own = np.minimum(own, labels[neighbors].min(axis=0, initial=len(places)))
+        labels[kept] = own
+        small = own >= 0  # -1 is final
+        own, kept, neighbors = own[small], kept[small], neighbors[:, small]
+    leaks = (labels[neighbors] != own).any(axis=0)
+    sizes = np.bincount(own, minlength=len(places))
+    sizes[own[leaks]] = 0
     heads = np.flatnonzero((sizes > 0) & (sizes <= MAX_SPECK_AREA))  # a region has the number of its first pixel
     found, counts = np.unique(values[places[heads]], return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.check.files import no_training_images
 from maskpencil.data.check.images import check_copies
-from maskpencil.data.check.inspect import PairFacts
+from maskpencil.data.check.inspect import MAX_SPECK_AREA, PairFacts
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.faults import Fault, fault
 from maskpencil.data.folder import DataFolder
@@ -351,6 +351,6 @@ def _specks(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fault]:
         "specks",
         "note",
         [f"{mask}: {count}" for mask, count in speckled.most_common()],
-        "masks with many specks, such as drawing errors: {n}",
-        "look at these masks, and remove the specks; a network would learn them as noise",
+        f"masks with many specks of at most {MAX_SPECK_AREA} pixels, such as drawing errors: {{n}}",
+        "look at these masks, and remove the specks that are errors; a network would learn them as noise",
     )
