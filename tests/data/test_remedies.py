@@ -158,8 +158,20 @@ def from_one(root: Path) -> None:
     (root / "classes.yaml").write_text("names: [ground, leaf, stem]")
 
 
+def from_one_without_names(root: Path) -> None:
+    from_one(root)
+    (root / "classes.yaml").unlink()
+
+
 def gaps(root: Path) -> None:
     pairs(root, 2, 5)
+
+
+def gaps_in_red(root: Path) -> None:
+    gaps(root)
+    for path in sorted((root / "masks").iterdir()):
+        numbers = np.array(Image.open(path))
+        save(path, np.stack([numbers, 0 * numbers, 0 * numbers], axis=-1))
 
 
 def masks_alike(root: Path) -> None:
@@ -278,8 +290,10 @@ REMEDIES = [
     Remedy("--images FOLDER --masks {other}", two_forms, "check DATA --images FOLDER --masks LABELS", "3 classes"),
     Remedy("each image in a file: --split-file FILE", for_validation, "check DATA --split-file SPLITS", "6 pairs"),
     Remedy("writes a copy in which these names are one class", alike_names, FIX, "3 classes", "differ only in case"),
-    Remedy("subtract 1 from all class numbers, as --fix does", from_one, FIX, "3 classes"),
+    Remedy("subtract 1 from all class numbers{', as --fix does,'", from_one, FIX, "3 classes"),
+    Remedy("subtract 1 from all class numbers{', as --fix does,'", from_one_without_names, FIX, "3 classes", "start at 1"),
     Remedy("writes a copy without them, renumbered", gaps, FIX, "3 classes", "never occur"),
+    Remedy("writes a copy without them, renumbered", gaps_in_red, FIX, "3 classes", "never occur"),
     Remedy("name their folder with --masks", masks_alike, "check DATA --masks true", "fit", "are the same"),
     Remedy("--fix gives each pixel the nearest class", doubtful, FIX, "fit", "in the color of no class"),
     Remedy("writes a copy of the data without them", copies_across, FIX, "fit", "also in train"),

@@ -11,7 +11,7 @@ from PIL import Image
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.check.images import superfluous_copies
 from maskpencil.data.check.inspect import PairFacts
-from maskpencil.data.check.masks import same_names
+from maskpencil.data.check.masks import leaves_out_absent, same_names
 from maskpencil.data.check.report import CheckReport
 from maskpencil.data.drawing import Drawing, mask_pixels
 from maskpencil.data.folder import DataFolder
@@ -142,8 +142,8 @@ def _renumbered(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncodi
     """Return a corrected encoding, and the changes.
 
     Classes whose names differ only in case and spaces become one class. If the class numbers certainly start at 1, 1 is
-    subtracted from each. If not, and neither a class file nor the format names the classes, class numbers without a
-    pixel are left out, and the others renumbered.
+    subtracted from each. If not, class numbers without a pixel are left out and the others renumbered, unless something
+    names them, see `leaves_out_absent`.
     """
     classes, changes = encoding.classes, list[Change]()
     meaning = list(range(len(classes)))
@@ -156,7 +156,7 @@ def _renumbered(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncodi
     if any(fault.kind == "off-by-one" and fault.severity == "error" for fault in report.faults):
         table = {value + 1 if index != IGNORE_INDEX else value: index for value, index in table.items()}
         changes.append(Change(str(report.root), "1 subtracted from all class numbers"))
-    elif encoding.kind == "index" and encoding.codes is None and not report.declared:
+    elif leaves_out_absent(encoding, declared=report.declared):
         seen = {name for name, count in report.classes.items() if count.pixels}
         absent = [index for index in wanted if classes.names[index] not in seen]
         wanted = [index for index in wanted if index not in absent]

@@ -41,8 +41,8 @@ class DataFolder:
     """Pairs of images and masks in splits, and the encoding of the masks.
 
     `splits` maps the names of the existing splits (train, val, test) to their pairs. `facts` has the counts of the
-    values of each mask. `notes` describes how the folder was read. `declared` is whether a class file names the
-    classes.
+    values of each mask. `notes` describes how the folder was read. `declared` is whether a class file or the format of
+    the data set names the classes.
     """
 
     root: Path
@@ -147,10 +147,9 @@ class FoundFolder:
     class_file: ClassFile | None
     notes: tuple[str, ...]
 
-    @property
-    def declared(self) -> bool:
-        """Whether a class file or the format of the data set names the classes; if not, the masks define them."""
-        return bool(self.recognized or (self.class_file and self.class_file.certain))
+    def declares(self, classes: ClassSet) -> bool:
+        """Return whether a class file or the format of the data set names `classes`; if not, the masks define them."""
+        return bool(self.recognized or (self.class_file and self.class_file.classes.names == classes.names))
 
     @property
     def masks(self) -> list[MaskSource]:
@@ -317,7 +316,7 @@ def open_folder(
         encoding=encoding,
         facts={fact.path: fact for fact in facts},
         notes=(*found.notes, *notes, *(fault.line for fault in found.layout.faults)),
-        declared=found.class_file is not None and found.class_file.certain,
+        declared=found.declares(encoding.classes),
     )
 
 

@@ -16,6 +16,7 @@ from maskpencil.data.convert import write_fixed
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import DataError
 from maskpencil.images import read_image
+from maskpencil.known_classes import VOC
 from maskpencil.label_maps import read_label_map
 
 NAMES = ("ground", "box", "ball")
@@ -472,6 +473,51 @@ def test_declared_classes_are_not_renumbered_on_a_guess(clean: Path, tmp_path: P
     np.testing.assert_array_equal(
         read_label_map(out / "masks/val/val0.png"), np.array(Image.open(clean / "masks/val/val0.png"))
     )
+
+
+def voc(root: Path) -> None:
+    for kind, place in (("images", "JPEGImages"), ("masks", "SegmentationClass")):
+        (root / place).mkdir()
+        for path in root.glob(f"{kind}/*/*.png"):
+            path.rename(root / place / path.name)
+        shutil.rmtree(root / kind)
+    (root / "classes.yaml").unlink()
+    (root / "class_names.txt").write_text("__ignore__\n_background_\nbox\nball\ncar\nbus")
+
+
+def plain_names(root: Path) -> None:
+    (root / "classes.yaml").unlink()
+    (root / "classes.txt").write_text("ground\nbox\nball\ncar\nbus")
+
+
+def colors_of_voc(root: Path) -> None:
+    (root / "classes.yaml").unlink()
+    palette = np.array(VOC.palette, dtype=np.uint8)
+    stripes = np.repeat(np.arange(12, dtype=np.uint8), 5)
+    change_mask(root, lambda mask: palette[np.where(mask[:, :60] == 2, 0, stripes)], "*/*.png")
+    for path in root.glob("images/*/*.png"):
+        Image.open(path).crop((0, 0, 60, 48)).save(path)
+
+
+@pytest.mark.parametrize("name_them", [more_classes, voc, plain_names, colors_of_voc])
+def test_absent_classes_that_something_names_stay(
+    clean: Path, tmp_path: Path, name_them: Callable[[Path], None]
+) -> None:
+    name_them(clean)
+    report = check(clean)
+    (fault,) = [fault for fault in report.faults if fault.kind == "classes-never-seen"]
+    assert fault.remedy == "a network cannot learn them; add images that show them"
+    out = tmp_path / "fixed"
+    out.mkdir()
+    assert write_fixed(report, out) == []
+    assert open_folder(out).classes.names == report.encoding.classes.names
+    assert fault in refuse_nonsense(open_folder(clean))
+
+
+def test_subtracting_one_is_promised_only_where_it_is_done(clean: Path) -> None:
+    change_mask(clean, lambda mask: np.where(mask == 0, 1, mask).astype(np.uint8), "*/*.png")
+    (fault,) = [fault for fault in check(clean).faults if fault.kind == "off-by-one"]
+    assert fault.remedy == "subtract 1 from all class numbers if 1 is the first class"
 
 
 def test_class_names_may_hold_anything(clean: Path) -> None:

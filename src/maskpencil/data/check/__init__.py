@@ -91,7 +91,7 @@ def check(
         faults=tuple(_below(fault, found.layout.root) for fault in sorted(faults, key=_by_severity)),
         classes=classes,
         encoding=encoding,
-        declared=found.declared,
+        declared=encoding is None or found.declares(encoding.classes),
         seen=tuple(seen),
     )
 
@@ -121,7 +121,7 @@ def _check_masks(
 ) -> tuple[list[Fault], dict[str, ClassCount]]:
     facts, splits = [view.mask.facts for view in readable if view.mask.facts], [view.split for view in readable]
     counts = count_classes(facts, encoding)
-    faults = check_classes(facts, splits, encoding, counts, declared=found.class_file is not None)
+    faults = check_classes(facts, splits, encoding, counts, declared=found.declares(encoding.classes))
     return [*check_labels(readable, encoding), *faults], _class_table(encoding.classes, counts)
 
 

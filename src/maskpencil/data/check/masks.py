@@ -16,6 +16,7 @@ from maskpencil.data.folder import DataFolder
 from maskpencil.data.masks.discovery import palette_remark
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts
 from maskpencil.errors import DataError
+from maskpencil.known_classes import KNOWN
 
 ALMOST_ALL = 0.99
 
@@ -33,11 +34,12 @@ def check_classes(
         splits: the split of each mask.
         encoding: the encoding of the masks.
         counts: the number of pixels of each class in each mask.
-        declared: whether a class file defines the classes; if not, they are inferred from the masks.
+        declared: whether a class file or the format of the data set names the classes; if not, they are inferred from
+            the masks.
     """
     return [
         *_similar_names(encoding),
-        *_off_by_one(facts, encoding),
+        *_off_by_one(facts, encoding, declared=declared),
         *_never_seen(encoding, counts, declared=declared),
         *_not_in_train(splits, encoding, counts),
         *_one_class_in_val(splits, encoding, counts),
@@ -84,7 +86,7 @@ def same_names(classes: ClassSet) -> list[tuple[str, ...]]:
     return [tuple(names) for names in groups.values()]
 
 
-def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Fault]:
+def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding, *, declared: bool) -> list[Fault]:
     """Return the fault of class numbers that start at 1, so that the first class never occurs."""
     if encoding.kind != "index" or encoding.codes is not None or not facts:
         return []
@@ -93,13 +95,14 @@ def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> list[Faul
         return []
     highest, names = max(numbers), encoding.classes.names
     certain = highest == len(names)
+    is_fixed = certain or leaves_out_absent(encoding, declared=declared)
     return fault(
         "off-by-one",
         "error" if certain else "warning",
         [f"1 to {highest}"],
         f"the class numbers of the masks start at 1, so that {names[0]!r} never occurs"
         + (f" and {highest} has no class" if certain else ""),
-        "subtract 1 from all class numbers, as --fix does, if 1 is the first class",
+        f"subtract 1 from all class numbers{', as --fix does,' if is_fixed else ''} if 1 is the first class",
     )
 
 
@@ -120,10 +123,19 @@ def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> li
         "warning" if declared or 2 * len(absent) > len(totals) else "note",
         absent,
         f"classes that never occur: {{n}} of {len(totals)}",
-        "a network cannot learn them; add images that show them"
-        if declared
-        else "a network cannot learn them; maskpencil check DATA --fix CLEAN writes a copy without them, renumbered",
+        "a network cannot learn them; maskpencil check DATA --fix CLEAN writes a copy without them, renumbered"
+        if leaves_out_absent(encoding, declared=declared)
+        else "a network cannot learn them; add images that show them",
     )
+
+
+def leaves_out_absent(encoding: MaskEncoding, *, declared: bool) -> bool:
+    """Return whether a fixed copy leaves out the classes without a pixel, and renumbers the others.
+
+    It does so where these classes are only gaps between the numbers of the masks, so that nothing names them: neither a
+    class file nor a format, and no published palette.
+    """
+    return not declared and encoding.kind in ("index", "color") and encoding.classes not in KNOWN.values()
 
 
 def _not_in_train(splits: Sequence[str], encoding: MaskEncoding, counts: Counts) -> list[Fault]:
