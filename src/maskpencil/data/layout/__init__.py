@@ -19,7 +19,7 @@ from maskpencil.data.layout.splits import (
     names_pairs,
     split_by_file,
     split_in,
-    split_names,
+    split_pairs,
     unlisted,
 )
 from maskpencil.data.layout.views import View, merged, views_of
@@ -105,7 +105,7 @@ def find_layout(root: Path, places: Places = ANYWHERE) -> Layout:
     one of the folders or both folders, `train/images + train/masks`, `train/ + train_labels/`, and all that
     `search.search_pairs` finds in folders with other names or in one folder. List files (see `splits.find_lists`)
     assign images to splits. Without a validation split, one in five pairs is set aside for validation, see
-    `splits.split_names`. The case of folder names does not matter; hidden files and folders are left out.
+    `splits.split_pairs`. The case of folder names does not matter; hidden files and folders are left out.
 
     Raises:
         DataError: the folder is missing, it has no pairs, or a list names a missing file.
@@ -456,10 +456,9 @@ def _with_validation(
     pairs = {pair.name: pair for pair in splits.pop("train")}
     if len(pairs) < 2:
         raise DataError(f"{root}: has one pair of image and mask; at least 2 are needed, one to train, one to validate")
-    train, val = split_names(list(pairs))
+    train, val = split_pairs(list(pairs.values()))
     notes.append(f"no validation images: {len(val)} of {len(pairs)} set aside by the hash of their names")
-    own = {"train": tuple(pairs[name] for name in train), "val": tuple(pairs[name] for name in val)}
-    return {**own, **splits}, tuple(notes)
+    return {"train": train, "val": val, **splits}, tuple(notes)
 
 
 def _subfolder(folder: Path, names: Sequence[str]) -> Path | None:

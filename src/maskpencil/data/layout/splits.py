@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from maskpencil.data.copies import find_copies
 from maskpencil.data.faults import EXAMPLES
 from maskpencil.data.layout.pairs import Found, Pair, find_image
 from maskpencil.errors import DataError
@@ -48,6 +49,24 @@ def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]
     by_hash = sorted(names, key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
     val = set(by_hash[: min(len(names) - 1, max(1, round(len(names) * VAL_SHARE)))])
     return tuple(n for n in names if n not in val), tuple(n for n in names if n in val)
+
+
+def split_pairs(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """Split pairs into training and validation by their names, see `split_names`.
+
+    Copies of an image, byte for byte, are in the split of the copy whose name comes first; the others do not count. If
+    all images are copies of one image, each name counts. Returns (train, val), each in the order of `pairs`.
+    """
+    image_of = {pair.name: pair.image for pair in sorted(pairs, key=lambda pair: pair.name, reverse=True)}
+    first = {image: name for name, image in image_of.items()}  # of an image with several masks, the first name counts
+    for group in find_copies(first):
+        first |= dict.fromkeys(group, min(first[image] for image in group))
+    if len({*first.values()}) < 2:
+        names = {name: name for name in image_of}
+    else:
+        names = {name: first[image] for name, image in image_of.items()}
+    val = {*split_names([*dict.fromkeys(names.values())])[1]}
+    return tuple(p for p in pairs if names[p.name] not in val), tuple(p for p in pairs if names[p.name] in val)
 
 
 def write_splits(folder: Path, splits: Mapping[str, Sequence[str]]) -> None:
