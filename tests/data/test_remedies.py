@@ -291,7 +291,9 @@ REMEDIES = [
     Remedy("each image in a file: --split-file FILE", for_validation, "check DATA --split-file SPLITS", "6 pairs"),
     Remedy("writes a copy in which these names are one class", alike_names, FIX, "3 classes", "differ only in case"),
     Remedy("subtract 1 from all class numbers{', as --fix does,'", from_one, FIX, "3 classes"),
-    Remedy("subtract 1 from all class numbers{', as --fix does,'", from_one_without_names, FIX, "3 classes", "start at 1"),
+    Remedy(
+        "subtract 1 from all class numbers{', as --fix does,'", from_one_without_names, FIX, "3 classes", "start at 1"
+    ),
     Remedy("writes a copy without them, renumbered", gaps, FIX, "3 classes", "never occur"),
     Remedy("writes a copy without them, renumbered", gaps_in_red, FIX, "3 classes", "never occur"),
     Remedy("name their folder with --masks", masks_alike, "check DATA --masks true", "fit", "are the same"),

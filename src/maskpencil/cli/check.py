@@ -10,7 +10,7 @@ from maskpencil.classes import ClassSet
 from maskpencil.cli.options import OTHER, OUTPUT, DataImages, DataMasks, SplitFile, option, refuse_model_as_data
 from maskpencil.errors import ConfigError
 from maskpencil.files import new_folder, numbered_folder, short_name, written_whole
-from maskpencil.plain_text import json_text, visible
+from maskpencil.plain_text import counted, json_text, visible
 from maskpencil.progress import ProgressBar
 from maskpencil.results import recorded_results, refuse_to_replace_file
 from maskpencil.terminal import Line, say, show
@@ -88,7 +88,7 @@ def command(
         return 0 if report.usable else 1
     with new_folder(fix) as folder, ProgressBar("writing", len(report.seen)) as bar:
         changes = write_fixed(report, folder, progress=bar.update_of)
-    show(f"fixed: {folder}, {len(changes)} changes, see {folder / LOG}")
+    show(f"fixed: {folder}, {counted(len(changes), 'change')}, see {folder / LOG}")
     return 0
 
 

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-
 from PIL import Image
 
 from maskpencil.data.check.inspect import MAX_SPECK_AREA, _borders, _runs, _specks, inspect_pair
@@ -59,7 +58,8 @@ def test_gaps_between_polygons_are_no_specks(bitmap: bool, count: int, tmp_path:
     drawing = Drawing(tmp_path / "a.json", "a.png", size, shapes)
     view = inspect_pair(("train", Pair("a", tmp_path / "a.png", drawing))).mask
     assert sum(view.specks.values()) == count
-    assert view.facts and len(view.facts.values) == 2
+    assert view.facts
+    assert len(view.facts.values) == 2
 
 
 def test_one_large_region_has_no_specks() -> None:

@@ -65,7 +65,7 @@ def check(
     found = find_folder(read_path("root", root), places=places)
     pairs = [(split, pair) for split, pairs in found.layout.splits.items() for pair in pairs]
     seen = inspect_pairs(pairs, processes=processes, report=report)
-    faults = [*found.layout.faults, *check_files(found.layout, seen), *check_images(seen)]
+    faults = [*found.layout.faults, *check_files(found.layout, seen), *check_images(seen, found.layout.root)]
     readable = [view for view in seen if view.mask.facts]
     notes = list(found.notes)
     encoding: MaskEncoding | None = None

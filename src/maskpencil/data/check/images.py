@@ -1,26 +1,23 @@
 """Find faults of images: duplicates, near-duplicates, blank images and outliers."""
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from maskpencil.data.check.inspect import PairFacts
-from maskpencil.data.faults import Fault, fault
+from maskpencil.data.copies import find_copies
+from maskpencil.data.faults import Fault, Severity, fault
 from maskpencil.data.layout.pairs import Pair
-
-FIRST_BYTES = 2**16
-"""The number of bytes at the start of each file that are compared first; they almost always differ."""
+from maskpencil.data.layout.splits import split_of_file
 
 
-def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
+def check_copies(splits: Mapping[str, Sequence[Pair]], root: Path) -> list[Fault]:
     """Return a fault for each split with byte-for-byte copies of training images, under any name.
 
-    Files are read only if a file of train and a file of another split have the same size.
+    Files are read only if other files have the same size. The fault names the files relative to `root`.
     """
     found = []
     for split, pairs in splits.items():
@@ -29,7 +26,10 @@ def check_copies(splits: Mapping[str, Sequence[Pair]]) -> list[Fault]:
             found += fault(
                 "copies-of-train",
                 "warning",
-                [f"{split}/{pair.name} = train/{other.name}" for pair, other in copies],
+                [
+                    f"{_in_split(root, pair.image, split)} = {_in_split(root, other.image, 'train')}"
+                    for pair, other in copies
+                ],
                 f"images of {split} that are also in train, so the network is scored on training images: {share}",
                 "maskpencil check DATA --fix CLEAN writes a copy of the data without them",
             )
@@ -49,29 +49,26 @@ def leaves_train(copies: int, train: int) -> bool:
     return 2 * copies <= train
 
 
-def _copies(pairs: Iterable[Pair], train: Iterable[Pair]) -> list[tuple[Pair, Pair]]:
+def _copies(pairs: Sequence[Pair], train: Sequence[Pair]) -> list[tuple[Pair, Pair]]:
     """Return pairs whose image is also in train, each together with the pair of train that has the same image."""
-    by_size: dict[int, list[Pair]] = defaultdict(list)
+    first = {image: group[0] for group in find_copies(pair.image for pair in (*train, *pairs)) for image in group}
+    by_first: dict[Path, list[Pair]] = defaultdict(list)
     for pair in train:
-        with suppress(OSError):  # unreadable files are reported elsewhere
-            by_size[pair.image.stat().st_size].append(pair)
-    digests: dict[tuple[Path, int | None], bytes] = {}
+        by_first[first.get(pair.image, pair.image)].append(pair)
+    sought = ((pair, by_first.get(first.get(pair.image, pair.image), [])) for pair in pairs)
+    return [
+        (pair, next((other for other in same if other.name == pair.name), same[0])) for pair, same in sought if same
+    ]
 
-    def digest(pair: Pair, length: int | None) -> bytes:
-        if (pair.image, length) not in digests:
-            with pair.image.open("rb") as file:
-                digests[pair.image, length] = hashlib.blake2b(file.read(length or -1), digest_size=16).digest()
-        return digests[pair.image, length]
 
-    found = []
-    for pair in pairs:
-        with suppress(OSError):
-            others = by_size.get(pair.image.stat().st_size, [])
-            alike = [other for other in others if digest(pair, FIRST_BYTES) == digest(other, FIRST_BYTES)]
-            same = [other for other in alike if digest(pair, None) == digest(other, None)]
-            if same:
-                found.append((pair, next((other for other in same if other.name == pair.name), same[0])))
-    return found
+def _in_split(root: Path, image: Path, split: str) -> str:
+    """Return the path of an image relative to `root`, with its split in front if no folder of the path names it."""
+    shown = _relative(root, image)
+    return shown if split_of_file(root, image, by_name=False) == split else f"{split}: {shown}"
+
+
+def _relative(root: Path, image: Path) -> str:
+    return str(image.relative_to(root) if image.is_relative_to(root) else image)
 
 
 MAX_NEAR_DIFFERENCE = 4.0
@@ -96,12 +93,20 @@ MIN_IMAGES_FOR_OUTLIERS = 20
 _AT_ONCE = 512
 
 
-def check_images(seen: Sequence[PairFacts]) -> list[Fault]:
-    """Return the faults of the images that could be read: duplicates, near-duplicates, blank images and outliers."""
+def check_images(seen: Sequence[PairFacts], root: Path) -> list[Fault]:
+    """Return the faults of the images that could be read: duplicates, near-duplicates, blank images and outliers.
+
+    Duplicates and outliers are named by their paths relative to `root`.
+    """
     views = [view for view in seen if view.image.thumbnail is not None]
     groups = _same_bytes(views)
     copies = {index for group in groups for index in group[1:]}
-    return [*_duplicates(views, groups), *_near_duplicates(views, copies), *_blank(views), *_outliers(views)]
+    return [
+        *_duplicates(views, groups, root),
+        *_near_duplicates(views, copies, root),
+        *_blank(views),
+        *_outliers(views, root),
+    ]
 
 
 def superfluous_copies(seen: Sequence[PairFacts]) -> set[int]:
@@ -137,22 +142,29 @@ def _leave_train(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) ->
     return leaves_train(copies, sum(view.split == "train" for view in views))
 
 
-def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> list[Fault]:
-    within: list[str] = []
-    across: list[str] = []
+def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]], root: Path) -> list[Fault]:
+    within: dict[str, bool] = {}  # whether the masks differ, by the text
+    across: dict[str, bool] = {}
     for group in groups:
-        text = " = ".join(_name(views[index]) for index in group)
-        (across if len({views[index].split for index in group}) > 1 else within).append(text)
+        copies = [views[index] for index in group]
+        in_several_splits = len({view.split for view in copies}) > 1
+        names = [
+            _in_split(root, v.pair.image, v.split) if in_several_splits else _relative(root, v.pair.image)
+            for v in copies
+        ]
+        differ = len({(view.mask.facts.size, view.mask.facts.digest) for view in copies if view.mask.facts}) > 1
+        text = " = ".join(names) + (": different masks" if differ else "")
+        (across if in_several_splits else within)[text] = differ
     where = "train" if _leave_train(views, groups) else "the other splits (train would lose most of its images)"
     return [
-        *fault(
+        *_of_copies(
             "duplicates-across-splits",
             "error",
             across,
             "images in several splits, so the network is scored on training images: {n}" + _shares_of(views, groups),
             f"remove them from {where}, as --fix does",
         ),
-        *fault(
+        *_of_copies(
             "duplicates",
             "warning",
             within,
@@ -162,8 +174,20 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> 
     ]
 
 
+def _of_copies(kind: str, severity: Severity, copies: Mapping[str, bool], what: str, remedy: str) -> list[Fault]:
+    """Return a list with a fault of images that occur more than once, or [] if there are none.
+
+    `copies` maps the text on each image to whether its masks differ; these images are named first.
+    """
+    if differing := sum(copies.values()):
+        what += f"{f', {differing}' if len(copies) > 1 else ''} with different masks"
+        remedy += "; where the masks differ, first remove the wrong mask and its image"
+    differing_first = sorted(copies, key=lambda text: not copies.get(text))
+    return fault(kind, severity, differing_first, what, remedy)
+
+
 def _shares_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> str:
-    """Return how many images of other splits are also in train, as the end of a message, such as ", 3 of 5 of val".
+    """Return how many images of other splits are also in train: ", among them 3 of the 5 images of val", or "".
 
     A split with a share below `MIN_MENTIONED_SHARE` is not mentioned. Each of `groups` lists the indices of all `views`
     that show the same image.
@@ -178,18 +202,20 @@ def _shares_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> s
         )
         every = sum(view.split == split for view in views)
         if split != "train" and shared >= MIN_MENTIONED_SHARE * every:
-            parts.append(f", {'all' if shared == every else f'{shared} of {every}'} of {split}")
-    return "".join(parts)
+            parts.append(f"{f'all {every}' if shared == every else f'{shared} of the {every}'} images of {split}")
+    return f", among them {' and '.join(parts)}" if parts else ""
 
 
-def _near_duplicates(views: Sequence[PairFacts], copies: set[int]) -> list[Fault]:
+def _near_duplicates(views: Sequence[PairFacts], copies: set[int], root: Path) -> list[Fault]:
     places = [i for i, view in enumerate(views) if i not in copies and view.image.contrast > MIN_CONTRAST]
     across: list[str] = []
     within: list[str] = []
     for one, other in _near_pairs([views[i] for i in places]):
         first, second = views[places[one]], views[places[other]]
-        text = f"{_name(first)} ~ {_name(second)}"
-        (across if first.split != second.split else within).append(text)
+        if first.split == second.split:
+            within.append(f"{_relative(root, first.pair.image)} ~ {_relative(root, second.pair.image)}")
+        else:
+            across.append(" ~ ".join(_in_split(root, view.pair.image, view.split) for view in (first, second)))
     return [
         *fault(
             "near-duplicates-across-splits",
@@ -264,7 +290,7 @@ def _blank(views: Sequence[PairFacts]) -> list[Fault]:
     ]
 
 
-def _outliers(views: Sequence[PairFacts]) -> list[Fault]:
+def _outliers(views: Sequence[PairFacts], root: Path) -> list[Fault]:
     if len(views) < MIN_IMAGES_FOR_OUTLIERS:
         return []
     outliers = [False] * len(views)
@@ -274,7 +300,8 @@ def _outliers(views: Sequence[PairFacts]) -> list[Fault]:
         "unlike-the-rest",
         "note",
         [
-            f"{_name(view)}: brightness {view.image.brightness:.0f}, contrast {view.image.contrast:.0f}"
+            f"{_relative(root, view.pair.image)}: brightness {view.image.brightness:.0f}, "
+            f"contrast {view.image.contrast:.0f}"
             for view, is_outlier in zip(views, outliers, strict=True)
             if is_outlier and view.image.contrast >= MIN_CONTRAST
         ],
@@ -287,7 +314,3 @@ def _outlier_indices(values: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     distances = np.abs(values - np.median(values))
     spread = max(2.0, 1.4826 * float(np.median(distances)))  # the standard deviation, if the values are normal
     return distances > MIN_OUTLIER_DEVIATIONS * spread
-
-
-def _name(view: PairFacts) -> str:
-    return f"{view.split}/{view.pair.name}"

@@ -64,7 +64,7 @@ def refuse_nonsense(folder: DataFolder) -> list[Fault]:
     for each in faults:
         if each.severity == "error":
             raise DataError(f"{folder.root}: {each.line.removeprefix('error: ')}; run maskpencil check for all faults")
-    return [*check_copies(folder.splits), *faults]
+    return [*check_copies(folder.splits, folder.root), *faults]
 
 
 def _similar_names(encoding: MaskEncoding) -> list[Fault]:
