@@ -110,7 +110,7 @@ def test_every_command_explains_itself(base):
 @pytest.mark.slow
 def test_data_are_checked_and_converted(run, tiny_folder, tmp_path):
     code, out, _ = run("check", tiny_folder)
-    assert (code, out.splitlines()[-1]) == (0, "fit for training: 9 pairs, 3 classes; 1 warning")
+    assert (code, out.splitlines()[-1]) == (0, "fit for training: 9 pairs (6 train, 3 val), 3 classes; 1 warning")
     code, out, _ = run("convert", tiny_folder, "--to", "coco", "--out", "coco")
     assert (code, out) == (0, "9 images: coco\n")
     assert list((tmp_path / "coco").rglob("*.json"))

@@ -47,7 +47,7 @@ def test_without_images_to_train_on_a_data_set_is_not_fit(save_files, split: str
     files |= {f"masks/{split}/{n}.png": labels(1, 2) for n in range(4)}
     root = save_files(files)
     report = check(root)
-    assert report.verdict.startswith("not fit for training: 1 error")
+    assert report.verdict.startswith(f"not fit for training: 4 pairs (4 {split}); 1 error")
     assert f"no images to train on: all images are in other splits ({split})" in lines(report)
     assert "but not in train" not in lines(report)
     assert main(["train", str(root), "--out", str(root.parent / "run")]) == 1

@@ -73,7 +73,11 @@ def command(
         show("")
     if report.encoding and report.classes:
         shown = {name: (count.pixels, count.masks, count.share) for name, count in report.classes.items()}
-        show(*class_table(shown, report.encoding.classes), "")
+        show(*class_table(shown, report.encoding.classes))
+        if report.ignored.pixels:
+            where = f"in {report.ignored.masks:,} of {counted(len(report.seen), 'image')}"
+            show(f"ignored pixels: {report.ignored.pixels:,}, {report.ignored.share:.2%} of all pixels, {where}")
+        show("")
     if json_file:
         with written_whole(json_file) as temporary:
             temporary.write_text(json_text(report.to_dict(), indent=2) + "\n", encoding="utf-8")

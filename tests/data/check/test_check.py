@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
 from maskpencil.cli import main
-from maskpencil.data.check import CheckReport, check, refuse_nonsense
+from maskpencil.data.check import CheckReport, ClassCount, check, refuse_nonsense
 from maskpencil.data.convert import write_fixed
 from maskpencil.data.folder import open_folder
 from maskpencil.errors import DataError
@@ -64,7 +64,7 @@ def test_a_clean_set_has_no_faults(clean: Path) -> None:
     report = check(clean)
     assert report.faults == ()
     assert report.usable
-    assert report.verdict == "fit for training: 12 pairs, 3 classes, no faults"
+    assert report.verdict == "fit for training: 12 pairs (8 train, 4 val), 3 classes, no faults"
     truth = np.concatenate([np.array(Image.open(path)).ravel() for path in clean.glob("masks/*/*.png")])
     assert [count.pixels for count in report.classes.values()] == np.bincount(truth).tolist()
     assert sum(count.share for count in report.classes.values()) == pytest.approx(1)
@@ -567,14 +567,50 @@ def test_the_command_lists_all_and_ends_with_a_verdict(clean: Path, tmp_path: Pa
     lines = printed.out.splitlines()
     assert lines[0].startswith("error: masks with values that have no class: 1 (masks/train/train0.png: 7)")
     assert any(line.startswith("ground  ") and "#3c6e3c" in line for line in lines)
-    assert "not fit for training: 1 error" in lines
+    assert "not fit for training: 12 pairs (8 train, 4 val); 1 error" in lines
     assert "masks are read as index" in printed.err
     assert read_image(tmp_path / "runs" / "check" / "clean" / "overlays.png").shape[1] > 600
     written = json.loads((tmp_path / "report.json").read_text())
     assert written["faults"][0]["files"] == ["masks/train/train0.png: 7"]
     assert main(["check", str(clean)]) == 1
     assert main(["check", "fixed"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("fit for training: 12 pairs, 3 classes")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("fit for training: 12 pairs (8 train, 4 val), 3 classes")
+
+
+def test_ignored_pixels_are_counted_and_unknown_ones_are_not(clean: Path, tmp_path: Path, capsys) -> None:
+    assert check(clean).ignored.pixels == 0
+    strange_value(clean)  # 100 pixels of 7
+
+    def ignore_rows(mask: np.ndarray) -> np.ndarray:
+        mask[-12:] = IGNORE_INDEX
+        return mask
+
+    change_mask(clean, ignore_rows, "val/*.png")
+    report = check(clean)
+    assert report.ignored == ClassCount(4 * 12 * 64, pytest.approx(1 / 12), 4)
+    assert report.to_dict()["ignored"] == {"pixels": 3072, "share": pytest.approx(1 / 12), "masks": 4}
+    main(["check", str(clean), "--out", str(tmp_path / "sheet")])
+    lines = capsys.readouterr().out.splitlines()
+    assert "ignored pixels: 3,072, 8.33% of all pixels, in 4 of 12 images" in lines
+
+
+def test_transparent_pixels_that_are_ignored_are_counted(clean: Path) -> None:
+    def clear_corner(mask: np.ndarray) -> np.ndarray:
+        alpha = np.full(mask.shape, 255, dtype=np.uint8)
+        alpha[:10, :10] = 0
+        return np.dstack([np.array(COLORS, dtype=np.uint8)[mask], alpha])
+
+    change_mask(clean, clear_corner, "*/*.png")
+    report = check(clean)
+    assert report.encoding.alpha == "ignored"
+    assert (report.ignored.pixels, report.ignored.masks) == (1200, 12)
+
+
+def test_pixels_of_smoothed_masks_are_not_ignored(clean: Path) -> None:
+    smoothed_colors(clean)
+    report = check(clean)
+    assert report.encoding.nearest
+    assert report.ignored.pixels == 0
 
 
 def test_masks_that_cannot_be_mapped_to_classes_are_one_line(clean: Path, capsys, tmp_path: Path, monkeypatch) -> None:
@@ -585,7 +621,7 @@ def test_masks_that_cannot_be_mapped_to_classes_are_one_line(clean: Path, capsys
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("error: ")
     assert "save all masks in the same way" in lines[0]
-    assert lines[-1] == "not fit for training: 1 error"
+    assert lines[-1] == "not fit for training: 12 pairs (8 train, 4 val); 1 error"
 
 
 def test_a_set_whose_masks_are_all_damaged_is_reported(clean: Path) -> None:

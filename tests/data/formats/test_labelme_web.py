@@ -66,7 +66,7 @@ def test_images_lie_in_the_folders_of_the_tool(save_files) -> None:
         files[f"Annotations/yard/{number}.xml"] = content
     report = check(save_files(files))
     assert "read as LabelMe (web): 2 classes (background, leaf)" in report.notes
-    assert report.verdict.startswith("fit for training: 3 pairs")
+    assert report.verdict.startswith("fit for training: 3 pairs (")
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from maskpencil.data.check.inspect import PairFacts, inspect_pairs
 from maskpencil.data.check.masks import Counts, check_classes, check_labels, refuse_nonsense
 from maskpencil.data.check.report import ORDER, CheckReport, ClassCount, overlay_sheet
 from maskpencil.data.faults import Fault
-from maskpencil.data.folder import FoundFolder, find_folder
+from maskpencil.data.folder import find_folder
 from maskpencil.data.layout import ANYWHERE, Places
-from maskpencil.data.masks.encoding import MaskEncoding, count_classes
+from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts, count_classes
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.parsing import read_path, read_whole, shown
 
@@ -53,7 +53,7 @@ def check(
     Example:
         >>> report = mp.check("street")
         >>> report.verdict
-        'fit for training: 14 pairs, 8 classes; 1 warning, 1 note'
+        'fit for training: 14 pairs (8 train, 4 val, 2 test), 8 classes; 1 warning, 1 note'
 
     Raises:
         ConfigError: an argument has the wrong type or is out of range.
@@ -70,6 +70,7 @@ def check(
     notes = list(found.notes)
     encoding: MaskEncoding | None = None
     classes: dict[str, ClassCount] = {}
+    ignored = ClassCount(0, 0.0, 0)
     if readable:
         facts = [view.mask.facts for view in readable if view.mask.facts]
         try:
@@ -82,14 +83,24 @@ def check(
     if encoding:
         seen = [_with_alpha(view, encoding) for view in seen]
         readable = [view for view in seen if view.mask.facts]
-        label_faults, classes = _check_masks(found, readable, encoding)
-        faults += label_faults
+        facts = [view.mask.facts for view in readable if view.mask.facts]
+        counts = count_classes(facts, encoding)
+        classes, ignored = _class_table(encoding.classes, counts), _count_ignored(facts, encoding, counts)
+        faults += check_labels(readable, encoding)
+        faults += check_classes(
+            facts,
+            [view.split for view in readable],
+            encoding,
+            counts,
+            declared=found.declares(encoding.classes),
+        )
     return CheckReport(
         root=found.layout.root,
         notes=tuple(notes),
         splits={split: len(pairs) for split, pairs in found.layout.splits.items()},
         faults=tuple(_below(fault, found.layout.root) for fault in sorted(faults, key=_by_severity)),
         classes=classes,
+        ignored=ignored,
         encoding=encoding,
         declared=encoding is None or found.declares(encoding.classes),
         seen=tuple(seen),
@@ -116,15 +127,6 @@ def _unreadable_encoding(error: DataError, kind: str) -> Fault:
     return Fault(kind, "error", 1, what, remedy or "docs/data.md lists the layouts and encodings that are read")
 
 
-def _check_masks(
-    found: FoundFolder, readable: Sequence[PairFacts], encoding: MaskEncoding
-) -> tuple[list[Fault], dict[str, ClassCount]]:
-    facts, splits = [view.mask.facts for view in readable if view.mask.facts], [view.split for view in readable]
-    counts = count_classes(facts, encoding)
-    faults = check_classes(facts, splits, encoding, counts, declared=found.declares(encoding.classes))
-    return [*check_labels(readable, encoding), *faults], _class_table(encoding.classes, counts)
-
-
 def _class_table(classes: ClassSet, counts: Counts) -> dict[str, ClassCount]:
     totals, masks = counts.sum(axis=0), np.count_nonzero(counts, axis=0)
     every = max(1, int(totals.sum()))
@@ -132,3 +134,19 @@ def _class_table(classes: ClassSet, counts: Counts) -> dict[str, ClassCount]:
         name: ClassCount(int(pixels), float(pixels / every), int(occurs))
         for name, pixels, occurs in zip(classes.names, totals, masks, strict=True)
     }
+
+
+def _count_ignored(facts: Sequence[MaskFacts], encoding: MaskEncoding, counts: Counts) -> ClassCount:
+    """Count the ignored pixels, which have no class on purpose; pixels with an unknown value are not counted."""
+    sizes = [fact.size[0] * fact.size[1] for fact in facts]
+    ignored = np.array(sizes, dtype=np.int64) - counts.sum(axis=1)
+    if not encoding.nearest:
+        ignored -= [_count_unknown(fact, encoding) for fact in facts]
+    pixels = int(ignored.sum())
+    return ClassCount(pixels, pixels / max(1, sum(sizes)), int(np.count_nonzero(ignored)))
+
+
+def _count_unknown(fact: MaskFacts, encoding: MaskEncoding) -> int:
+    values = fact.values_for(encoding.kind)
+    others = 0 if encoding.kind == "objects" else fact.others
+    return others + sum(count for value, count in values.items() if value not in encoding.table)

@@ -34,15 +34,16 @@ class CheckReport:
     """The result of `check`.
 
     `notes` describe how the data set was read, `splits` has the number of pairs of each split, and `seen` the
-    measurements of each pair. `encoding` is None if the values of the masks could not be mapped to classes. `declared`
-    is whether a class file or the format of the data set defines the classes; if not, they are inferred from the masks.
+    measurements of each pair. `ignored` counts the ignored pixels; its share is that of all pixels. `encoding` is None
+    if the values of the masks could not be mapped to classes. `declared` is whether a class file or the format of the
+    data set defines the classes; if not, they are inferred from the masks.
 
     Example:
         >>> report = mp.check("street")
         >>> report.usable, report.splits["train"], report.classes["road"].masks
         (True, 8, 14)
         >>> report.verdict
-        'fit for training: 14 pairs, 8 classes; 1 warning, 1 note'
+        'fit for training: 14 pairs (8 train, 4 val, 2 test), 8 classes; 1 warning, 1 note'
     """
 
     root: Path
@@ -50,6 +51,7 @@ class CheckReport:
     splits: Mapping[str, int]
     faults: tuple[Fault, ...]
     classes: Mapping[str, ClassCount] = field(default_factory=dict)
+    ignored: ClassCount = ClassCount(0, 0.0, 0)
     encoding: MaskEncoding | None = None
     declared: bool = True
     seen: tuple[PairFacts, ...] = ()
@@ -61,14 +63,15 @@ class CheckReport:
 
     @property
     def verdict(self) -> str:
-        """A line that says whether the data can be used, and how many faults there are."""
+        """A line that says whether the data can be used, the number of pairs of each split, and that of the faults."""
         counts = {severity: sum(fault.severity == severity for fault in self.faults) for severity in ORDER}
         faults = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
-        pairs = sum(self.splits.values())
+        splits = ", ".join(f"{count} {split}" for split, count in self.splits.items())
+        pairs = f"{counted(sum(self.splits.values()), 'pair')} ({splits})"
         if not self.usable:
-            return f"not fit for training: {faults}"
+            return f"not fit for training: {pairs}; {faults}"
         faults = f"; {faults}" if faults else ", no faults"
-        return f"fit for training: {counted(pairs, 'pair')}, {counted(len(self.classes), 'class')}{faults}"
+        return f"fit for training: {pairs}, {counted(len(self.classes), 'class')}{faults}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as a dictionary of JSON types, as `maskpencil check --json` writes it."""
@@ -82,6 +85,7 @@ class CheckReport:
                 name: {"pixels": count.pixels, "share": count.share, "masks": count.masks}
                 for name, count in self.classes.items()
             },
+            "ignored": {"pixels": self.ignored.pixels, "share": self.ignored.share, "masks": self.ignored.masks},
             "faults": [
                 {
                     "kind": fault.kind,
