@@ -755,3 +755,47 @@ def test_palettes_that_show_gray_inverted_do_not_change_the_numbers(clean: Path,
     assert any(
         "have a palette that shows their numbers inverted: the numbers are read" in note for note in report.notes
     )
+
+
+# masks of two classes whose foreground may be the background
+
+
+def in_colors(mask: np.ndarray) -> np.ndarray:
+    return np.repeat(mask[..., None], 3, axis=2)
+
+
+def in_opacity(mask: np.ndarray) -> np.ndarray:
+    return np.dstack([np.full_like(in_colors(mask), 255), mask])
+
+
+def as_they_are(mask: np.ndarray) -> np.ndarray:
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("form", "white", "shown"),
+    [(as_they_are, 255, "white"), (as_they_are, 1, "1"), (in_colors, 255, "white"), (in_opacity, 255, "white")],
+)
+def test_a_foreground_that_covers_most_is_noted_and_the_remedy_names_it_background(
+    clean: Path, form: Callable[[np.ndarray], np.ndarray], white: int, shown: str
+) -> None:
+    (clean / "classes.yaml").unlink()
+    change_mask(clean, lambda mask: form(np.where(mask == 2, 0, white).astype(np.uint8)), "*/*.png")
+    report = check(clean)
+    (note,) = [fault for fault in report.faults if fault.kind == "mostly-foreground"]
+    assert note.line.startswith(f"note: the foreground ({shown}) covers 9")
+    assert note in refuse_nonsense(open_folder(clean))
+    (clean / "classes.yaml").write_text(note.remedy.partition("in the data folder: ")[2])
+    named = check(clean)
+    assert named.usable
+    assert "mostly-foreground" not in kinds(named)
+    assert named.classes == dict(zip(("object", "background"), report.classes.values(), strict=True))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_foreground_that_covers_less_or_that_has_a_name_is_not_noted(clean: Path, named: bool) -> None:
+    (clean / "classes.yaml").unlink()
+    if named:
+        (clean / "classes.yaml").write_text("names: [ball, ground]")
+    change_mask(clean, lambda mask: np.where(mask == (2 if named else 0), 0, 255).astype(np.uint8), "*/*.png")
+    assert "mostly-foreground" not in kinds(check(clean))

@@ -210,3 +210,4 @@ def test_one_copy_with_another_mask_is_one(folder: Path) -> None:
     shutil.copy(folder / "masks/train/2.png", folder / "masks/train/again.png")
     (fault,) = [fault for fault in check(folder).faults if fault.kind == "duplicates"]
     assert fault.what == "images that occur more than once: 1 with different masks"
+    assert fault.files == ("images/train/0.png = images/train/again.png",)

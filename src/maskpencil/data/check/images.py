@@ -153,8 +153,7 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]], roo
             for v in copies
         ]
         differ = len({(view.mask.facts.size, view.mask.facts.digest) for view in copies if view.mask.facts}) > 1
-        text = " = ".join(names) + (": different masks" if differ else "")
-        (across if in_several_splits else within)[text] = differ
+        (across if in_several_splits else within)[" = ".join(names)] = differ
     where = "train" if _leave_train(views, groups) else "the other splits (train would lose most of its images)"
     return [
         *_of_copies(
@@ -182,8 +181,9 @@ def _of_copies(kind: str, severity: Severity, copies: Mapping[str, bool], what: 
     if differing := sum(copies.values()):
         what += f"{f', {differing}' if len(copies) > 1 else ''} with different masks"
         remedy += "; where the masks differ, first remove the wrong mask and its image"
-    differing_first = sorted(copies, key=lambda text: not copies.get(text))
-    return fault(kind, severity, differing_first, what, remedy)
+    mark = ": different masks" if differing < len(copies) else ""
+    differing_first = [f"{text}{mark}" for text, differ in copies.items() if differ]
+    return fault(kind, severity, differing_first + [text for text in copies if not copies[text]], what, remedy)
 
 
 def _shares_of(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> str:

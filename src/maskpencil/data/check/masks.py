@@ -13,7 +13,7 @@ from maskpencil.data.check.inspect import MAX_SPECK_AREA, PairFacts
 from maskpencil.data.drawing import MaskSource
 from maskpencil.data.faults import Fault, fault
 from maskpencil.data.folder import DataFolder
-from maskpencil.data.masks.discovery import palette_remark
+from maskpencil.data.masks.discovery import TWO_CLASSES, palette_remark
 from maskpencil.data.masks.encoding import MaskEncoding, MaskFacts
 from maskpencil.errors import DataError
 from maskpencil.known_classes import KNOWN
@@ -44,6 +44,7 @@ def check_classes(
         *_not_in_train(splits, encoding, counts),
         *_one_class_in_val(splits, encoding, counts),
         *_unbalanced(encoding, counts),
+        *_mostly_foreground(encoding, counts, declared=declared),
         *_empty(facts, encoding, counts),
         *_equal_masks(facts),
         *_contradictory_palettes(facts, encoding),
@@ -188,6 +189,33 @@ def _unbalanced(encoding: MaskEncoding, counts: Counts) -> list[Fault]:
         "crop the images to the other classes, or add images of the other classes; training gives rare classes more "
         "weight",
     )
+
+
+MIN_FOREGROUND_SHARE = 0.7
+"""The smallest share of the foreground at which it may be the background, in masks without a class file."""
+
+
+def _mostly_foreground(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> list[Fault]:
+    """Return a note if the foreground covers most of nearly all masks, and only its value says it is the foreground."""
+    totals = counts.sum(axis=0)
+    if declared or encoding.classes.names != TWO_CLASSES or not totals.all():
+        return []
+    share = totals[1] / totals.sum()
+    if share < MIN_FOREGROUND_SHARE or np.mean(counts[:, 1] > counts[:, 0]) < NEARLY_ALL:
+        return []
+    shown = "1" if encoding.kind == "index" else "white"
+    names = "names: [object, background]"
+    if encoding.kind == "color":
+        names = f"{{{names}, palette: {[list(color) for color in encoding.classes.palette]}}}"
+    return [
+        Fault(
+            "mostly-foreground",
+            "note",
+            1,
+            f"the foreground ({shown}) covers {share:.0%} of the pixels",
+            f"if {shown} means background in these masks, write into a classes.yaml in the data folder: {names}",
+        )
+    ]
 
 
 def _empty(facts: Sequence[MaskFacts], encoding: MaskEncoding, counts: Counts) -> list[Fault]:
