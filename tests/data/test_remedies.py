@@ -280,7 +280,9 @@ REMEDIES = [
     Remedy("check DATA --fix CLEAN writes a copy with two classes", numbered, FIX, "2 classes"),
     Remedy("--masks {name}", two_kinds_of_masks, "check DATA --masks edges", "2 classes"),
     Remedy("--images {rival} --masks {masks}", two_kinds_of_images, "check DATA --images left --masks gt", "3 classes"),
-    Remedy("check DATA --fix OUT writes the data without", a_broken_polygon, FIX, "5 pairs, 2 classes"),
+    Remedy(
+        "check DATA --fix OUT writes the data without", a_broken_polygon, FIX, "5 pairs (4 train, 1 val), 2 classes"
+    ),
     Remedy("{files[0].image!r}); put the images beside the files, or say", apart("labelme"), IMAGES, "6 pairs"),
     Remedy("their images is below {known.place}; put them there, or say", label_studio_brushes, IMAGES, "6 pairs"),
     Remedy("an export with images, or say where they are", label_studio, IMAGES, "6 pairs"),
