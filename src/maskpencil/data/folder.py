@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.class_files import ClassFile, find_class_file, find_own_class_file
-from maskpencil.data.drawing import MaskSource
+from maskpencil.data.drawing import Drawing, MaskSource
 from maskpencil.data.faults import Fault
 from maskpencil.data.formats import Recognized, recognize_annotations, recognize_masks
 from maskpencil.data.layout import ANYWHERE, Layout, Pair, Places, find_layout, report_broken_links, unusable_files
@@ -186,7 +186,9 @@ class FoundFolder:
             )
             encoding = _renamed(discovery.encoding, given) if given else discovery.encoding
             which = () if _are_alike(self.recognized) else (_count(encoding.classes),)
-            return encoding, (*which, *discovery.notes, f"masks are read as {encoding.kind}")
+            drawn = all(isinstance(fact.path, Drawing) for fact in facts)
+            kind = () if drawn else (f"masks are read as {encoding.kind}",)
+            return encoding, (*which, *discovery.notes, *kind)
         if self.layout.classes:
             return _of_layers(self.layout.classes, given), ()
         on_given = []
