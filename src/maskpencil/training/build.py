@@ -23,6 +23,7 @@ from maskpencil.training.checkpoints import first_not_finite
 from maskpencil.training.config import CROSS_ENTROPY, TrainConfig
 from maskpencil.training.dataset import EpochBatches, SegmentationDataset, TrainingImages, load_batches
 from maskpencil.training.distributed import in_turn
+from maskpencil.training.folding import find_folds
 from maskpencil.training.frozen.feature_cache import CachedBatches, FeatureCache, Head, Views, cached_features
 from maskpencil.training.frozen.lbfgs import LBFGS, Whitening, WholeSet, build_lbfgs
 from maskpencil.training.losses import Loss, class_weights
@@ -134,6 +135,7 @@ def build_trainer(
         loss=loss,
         schedule=_schedule(plan, len(batches)),
         accelerator=accelerator,
+        folds=find_folds(model.backbone) if config.fixed_statistics and config.freeze == "none" else {},
         notes=(*started, *notes),
     )
 

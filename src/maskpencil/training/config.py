@@ -166,6 +166,11 @@ class TrainConfig:
     """The part of the network that is not trained: none or backbone. With a frozen backbone, the features of every
     image are computed once and cached on disk, and only the head is trained, which is many times faster."""
 
+    fixed_statistics: bool = RECIPE
+    """Keep the means and variances of the backbone's batch normalization as they are in the initial weights, instead of
+    computing them from each batch; training is faster, and the batches may be small. By default on for a pretrained
+    backbone, off from scratch."""
+
     then_finetune: bool = False
     """After training with `freeze` backbone, train the whole network in a second run that starts from the first run's
     model. The first run is kept in RUN-frozen, where RUN is the run folder. With `time_budget`, the first run takes a

@@ -1,7 +1,7 @@
 """Run the forward pass of training in mixed precision: each convolution in the format in which it trains fastest."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -9,10 +9,13 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from maskpencil.hardware import autocast
+from maskpencil.training.folding import Folded, Folds
 
 
 @contextmanager
-def training_autocast(device: torch.device, precision: str, *, compiled: bool = False) -> Iterator[None]:
+def training_autocast(
+    device: torch.device, precision: str, *, compiled: bool = False, folds: Folds | None = None
+) -> Iterator[None]:
     """Run the block in mixed precision; on a CPU, run depthwise convolutions in fp32 instead of bf16.
 
     On a CPU the gradients of depthwise convolutions take two to three times as long in bf16 as in fp32, since oneDNN
@@ -21,14 +24,17 @@ def training_autocast(device: torch.device, precision: str, *, compiled: bool = 
     Args:
         device: the device of the network.
         precision: fp32, bf16 or fp16.
-        compiled: whether the network is compiled; if so, depthwise convolutions are treated as all others.
+        compiled: whether the network is compiled; if so, depthwise convolutions are treated as all others, and nothing
+            is folded.
+        folds: the batch normalization layers to fold, see `folding`.
     """
-    with autocast(device, precision):
+    with ExitStack() as contexts:
+        contexts.enter_context(autocast(device, precision))
         if device.type == "cpu" and precision == "bf16" and not compiled:
-            with _DepthwiseInFloat32():
-                yield
-        else:
-            yield
+            contexts.enter_context(_DepthwiseInFloat32())
+        if folds and not compiled:
+            contexts.enter_context(Folded(folds))
+        yield
 
 
 class _DepthwiseInFloat32(TorchFunctionMode):

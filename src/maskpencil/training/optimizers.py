@@ -119,9 +119,10 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     """Change the singular values of a matrix (m, n) to values of about 0.7 to 1.2, and keep its singular vectors.
 
     Singular values below a thousandth of the matrix's norm become less than 0.7; a zero matrix stays zero. The
-    polynomial of the Newton-Schulz iteration is evaluated on matrices (m, m), far smaller than (m, n) for kernels of
-    few filters.
+    polynomial of the Newton-Schulz iteration is evaluated on square matrices with the shorter side of the matrix.
     """
+    if matrix.shape[0] > matrix.shape[1]:
+        return orthogonalized(matrix.mT).mT
     matrix = matrix / matrix.norm().clamp_min(1e-12)
     squares = matrix @ matrix.mT
     whole = factor = _factor(squares)

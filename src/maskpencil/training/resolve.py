@@ -122,6 +122,7 @@ def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConf
         clip_norm=_first_set(config.clip_norm, 0.0 if config.optimizer == "muon" else 1.0),
         head_l2=_first_set(config.head_l2, LBFGS_L2 if config.optimizer == "lbfgs" else 0.0),
         coarse_share=_coarse_share(config, crop_size),
+        fixed_statistics=_fixed_statistics(config, from_scratch=from_scratch),
         cache_views=_cache_views(config),
     )
     if config.time_budget:
@@ -174,6 +175,12 @@ def _backbone_rate(config: TrainConfig, *, from_scratch: bool) -> float:
     if from_scratch:
         return 1.0
     return 0.25 if config.optimizer == "muon" else 0.1
+
+
+def _fixed_statistics(config: TrainConfig, *, from_scratch: bool) -> bool:
+    if config.fixed_statistics is not None:
+        return config.fixed_statistics
+    return not from_scratch and config.recipe == "modern"
 
 
 def _learning_rate(config: TrainConfig) -> float | str:

@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from maskpencil.segmenter import Segmenter
 from maskpencil.signals import ENDING, STOPPING, StopRequest
 from maskpencil.training.checkpoints import first_not_finite, save_checkpoint
 from maskpencil.training.dataset import EpochBatches, Images
+from maskpencil.training.folding import Folds
 from maskpencil.training.frozen.feature_cache import Features
 from maskpencil.training.logbook import Logbook, write_preview
 from maskpencil.training.losses import Loss, l2_penalty
@@ -81,6 +82,7 @@ class Trainer:
         loss: the loss function of logits and targets.
         schedule: the times of validations and of the end, and the resolution of training.
         accelerator: the processes that train together.
+        folds: the batch normalization layers that are folded into convolutions in training.
         notes: lines for the log on the initial weights of the network.
     """
 
@@ -97,6 +99,7 @@ class Trainer:
     loss: Loss
     schedule: Schedule
     accelerator: Accelerator
+    folds: Folds = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -187,10 +190,14 @@ class Trainer:
         return 0
 
     def train_mode(self) -> None:
-        """Put the network into training mode; a frozen backbone stays in evaluation mode."""
+        """Put the network into training mode; a frozen backbone and fixed statistics stay in evaluation mode."""
         self.model.train()
         if self.config.freeze == "backbone":
             self.network.backbone.eval()
+        elif self.config.fixed_statistics:
+            for layer in self.network.backbone.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
 
     def batch_loss(self, inputs: Inputs, targets: Tensor, *, weight: Tensor, penalty: bool = True) -> Tensor:
         """Compute the loss of a micro-batch.
@@ -201,7 +208,8 @@ class Trainer:
             weight: the sum of the class weights of the pixels of the whole batch, see `Loss.weigh`.
             penalty: whether to add the L2 penalty on the head's kernels.
         """
-        with training_autocast(self.device, self.segmenter.runtime.precision, compiled=self.config.compile):
+        precision, compiled = self.segmenter.runtime.precision, self.config.compile
+        with training_autocast(self.device, precision, compiled=compiled, folds=self.folds):
             logits = self.model(self._network_input(inputs))
         loss = self.loss(logits.float(), targets, weight=weight)
         if self.loss.reduction == "sum":
