@@ -42,6 +42,7 @@ WRONG: dict[str, list[Any]] = {
     "learning_rate": [0, -1.0, np.nan, np.inf, "fast", True, [0.1], ""],
     "backbone_rate": [0, "1", np.nan],
     "freeze": ["head", None, True],
+    "fixed_statistics": [1, "yes"],
     "then_finetune": [1, "yes", None],
     "cache_views": [-1, 1.0, "1"],
     "bias_rate": [-1, np.nan, "2"],

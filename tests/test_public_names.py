@@ -57,7 +57,7 @@ def test_the_error_tree_is_as_drawn():
 def test_the_training_settings_are_these():
     assert {field.name for field in dataclasses.fields(TrainConfig)} == {
         *("recipe", "backbone", "weights", "init", "as_released", "momentum", "bias_rate", "clip_norm"),
-        *("then_finetune", "stride", "fully_connected", "learned_upsampling", "at_once_scales"),
+        *("fixed_statistics", "then_finetune", "stride", "fully_connected", "learned_upsampling", "at_once_scales"),
         *("dropout", "epochs", "batch_size", "optimizer", "learning_rate", "backbone_rate", "weight_decay", "head_l2"),
         *("freeze", "cache_views", "loss", "average", "time_budget", "accumulate", "checkpoint_minutes"),
         *("sync_batch_norm", "compile", "tracker"),

@@ -201,7 +201,8 @@ class TrainConfig:
 
     loss: str = RECIPE
     """The loss: cross-entropy, ohem (cross-entropy of the quarter of pixels with the highest loss), dice, lovasz, or a
-    sum of several of these losses, such as cross-entropy+dice."""
+    sum of several of these losses, such as cross-entropy+dice. The modern recipe uses cross-entropy+lovasz if a
+    pretrained backbone is trained, else cross-entropy."""
 
     class_weights: str = RECIPE
     """The weights of classes in the cross-entropy, higher for rare classes: none, median-frequency,

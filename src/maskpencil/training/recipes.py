@@ -62,7 +62,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "clip_norm": None,
         "head_l2": None,
         "schedule": "one-cycle",
-        "loss": "cross-entropy",
+        "loss": None,
         "class_weights": "sqrt-median-frequency",
         "average": 0.0,
         "image_size": "auto",

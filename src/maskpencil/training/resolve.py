@@ -106,6 +106,7 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]], label_maps
 
 def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConfig:
     from_scratch = config.weights == "none" and not config.init
+    config = replace(config, loss=config.loss or _loss(config, from_scratch=from_scratch))
     config = replace(config, optimizer=config.optimizer or _optimizer(config))
     if config.optimizer == "lbfgs":
         config = _convex(config)
@@ -152,6 +153,16 @@ def filled(config: TrainConfig) -> TrainConfig:
     if config.time_budget:
         unset.pop("epochs", None)
     return replace(config, **unset)
+
+
+def _loss(config: TrainConfig, *, from_scratch: bool) -> str:
+    """Choose the cross-entropy, with the Lovasz loss added if a pretrained backbone is trained.
+
+    The cross-entropy alone is used as well if the learning rate is for a summed loss.
+    """
+    summed = config.learning_rate is not None and parse_learning_rate(config.learning_rate).reduction == "sum"
+    alone = from_scratch or config.freeze == "backbone" or summed
+    return CROSS_ENTROPY if alone else f"{CROSS_ENTROPY}+lovasz"
 
 
 def _optimizer(config: TrainConfig) -> Literal["muon", "adamw", "lbfgs"]:
