@@ -35,8 +35,8 @@ UNSEEN_SHARE = 0.1
 GROUPS: Mapping[Group, str] = {
     MODEL: "recipe backbone weights init stride fully_connected learned_upsampling at_once_scales as_released dropout",
     LENGTH: "epochs time_budget validate_every checkpoint_minutes",
-    OPTIMIZATION: "batch_size learning_rate backbone_rate freeze fixed_statistics then_finetune optimizer loss class_weights "
-    "schedule average weight_decay momentum bias_rate clip_norm head_l2 accumulate cache_views",
+    OPTIMIZATION: "batch_size learning_rate backbone_rate freeze fixed_statistics then_finetune optimizer loss "
+    "class_weights schedule average weight_decay momentum bias_rate clip_norm head_l2 accumulate cache_views",
     AUGMENTATION: "image_size crop_size scale flip color_jitter coarse_share",
     NETWORK: "device precision workers compile sync_batch_norm tracker seed",
 }

@@ -19,9 +19,8 @@ from maskpencil.training.config import CROSS_ENTROPY
 HARD_SHARE = 1 / 4
 """The share of the valid pixels over which `ohem` averages, the pixels with the greatest loss."""
 
-LOVASZ_PIXELS = 65_536
-"""The largest number of pixels that `lovasz` sorts; if there are more, it uses an evenly spaced sample of the
-pixels."""
+LOVASZ_PIXELS = 16_384
+"""The approximate number of pixels of a batch that `lovasz` gets, evenly spaced, since sorting more takes long."""
 
 CLASS_WEIGHTS = ("none", "median-frequency", "sqrt-median-frequency", "enet")
 
@@ -61,12 +60,11 @@ class Loss:
         """
         whole = self.weigh(target) if weight is None else weight
         total = self._cross_entropy(logits, target, whole) if CROSS_ENTROPY in self.terms else logits.sum() * 0.0
-        others = [TERMS[term] for term in self.terms if term != CROSS_ENTROPY]
-        if others and bool((valid := target != IGNORE_INDEX).any()):
-            scored, labels = logits.permute(0, 2, 3, 1)[valid], target[valid]  # (P, K), (P,)
-            total = total + self.weigh(target) / whole * sum(
-                term(scored, labels, self.class_weights) for term in others
-            )
+        for name in self.terms:
+            if name != CROSS_ENTROPY:
+                scored, labels = _valid_pixels(logits, target, LOVASZ_PIXELS if name == "lovasz" else None)
+                if len(labels):
+                    total = total + self.weigh(target) / whole * TERMS[name](scored, labels, self.class_weights)
         return total
 
     def weigh(self, target: Tensor) -> Tensor:
@@ -81,6 +79,19 @@ class Loss:
             logits, target, weight=self.class_weights, ignore_index=IGNORE_INDEX, reduction="sum"
         )
         return summed if self.reduction == "sum" else summed / whole.clamp_min(_TINY)
+
+
+def _valid_pixels(logits: Tensor, target: Tensor, most: int | None) -> tuple[Tensor, Tensor]:
+    """Return the logits (P, K) and classes (P,) of the valid pixels.
+
+    If there are more than `most` pixels, return evenly spaced pixels, about `most`.
+    """
+    step = 1 if most is None else max(1, target.numel() // most)
+    while math.gcd(step, target.shape[-1]) > 1:  # the pixels would lie in few columns
+        step += 1
+    scored, labels = logits.flatten(2)[:, :, ::step].movedim(1, 2), target.flatten(1)[:, ::step]
+    valid = labels != IGNORE_INDEX
+    return scored[valid], labels[valid]
 
 
 def ohem(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tensor:
@@ -116,18 +127,14 @@ def lovasz(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tens
 
     Source: Berman, Rannen Triki and Blaschko, "The Lovasz-Softmax loss", CVPR 2018.
     """
-    step = -(-len(target) // LOVASZ_PIXELS)
-    probabilities, target = logits[::step].softmax(dim=1), target[::step]
-    losses = []
-    for index in torch.unique(target):
-        inside = (target == index).float()
-        errors, order = (inside - probabilities[:, index]).abs().sort(descending=True)
-        inside = inside[order]
-        pixels = inside.sum()
-        jaccard = 1 - (pixels - inside.cumsum(0)) / (pixels + (1 - inside).cumsum(0))
-        steps = jaccard.diff(prepend=jaccard.new_zeros(1))  # the loss of IoU by each further wrong pixel
-        losses.append(errors @ steps)
-    return torch.stack(losses).mean()
+    probabilities, present = logits.softmax(dim=1), torch.unique(target)
+    inside = (target == present[:, None]).float()  # (classes, P)
+    errors, order = (inside - probabilities.T[present]).abs().sort(dim=1, descending=True)
+    inside = inside.gather(1, order)
+    pixels = inside.sum(dim=1, keepdim=True)
+    jaccard = 1 - (pixels - inside.cumsum(1)) / (pixels + (1 - inside).cumsum(1))
+    steps = jaccard.diff(dim=1, prepend=torch.zeros_like(pixels))  # the loss of IoU by each further wrong pixel
+    return (errors * steps).sum(dim=1).mean()
 
 
 Term = Callable[[Tensor, Tensor, Tensor | None], Tensor]
