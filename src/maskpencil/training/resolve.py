@@ -122,7 +122,7 @@ def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConf
         # the norm of Muon's steps does not depend on the gradient
         clip_norm=_first_set(config.clip_norm, 0.0 if config.optimizer == "muon" else 1.0),
         head_l2=_first_set(config.head_l2, LBFGS_L2 if config.optimizer == "lbfgs" else 0.0),
-        coarse_share=_coarse_share(config, crop_size),
+        coarse_share=_coarse_share(config, crop_size, from_scratch=from_scratch),
         fixed_statistics=_fixed_statistics(config, from_scratch=from_scratch),
         cache_views=_cache_views(config),
     )
@@ -215,10 +215,11 @@ def _first_set(value: float | None, otherwise: float) -> float:
     return otherwise if value is None else value
 
 
-def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
-    """Return the share of epochs at half the resolution: the share that is set, or by default 0.55.
+def _coarse_share(config: TrainConfig, crop_size: Size | None, *, from_scratch: bool) -> float:
+    """Return the share of epochs at half the resolution: the share that is set, or by default 0.55 from scratch, else 0.
 
-    The default is 0 if a side of the training windows is below 128 pixels, for whole images, and for a frozen backbone.
+    The default is also 0 if a side of the training windows is below 128 pixels, for whole images, and for a frozen
+    backbone.
     """
     if config.coarse_share is not None:
         if config.coarse_share and not crop_size:
@@ -228,8 +229,10 @@ def _coarse_share(config: TrainConfig, crop_size: Size | None) -> float:
                 "--coarse-share needs images, not cached features; set --coarse-share or --cache-views to 0"
             )
         return config.coarse_share
-    whole_trunk = config.freeze == "none"  # a frozen trunk gains nothing from a coarse start
-    return 0.55 if whole_trunk and crop_size and min(crop_size) >= 128 else 0.0
+    gains = (
+        from_scratch and config.freeze == "none"
+    )  # a trunk that is trained already gains nothing from a coarse start
+    return 0.55 if gains and crop_size and min(crop_size) >= 128 else 0.0
 
 
 def _convex(config: TrainConfig) -> TrainConfig:
