@@ -235,8 +235,8 @@ class TrainConfig:
     colors."""
 
     coarse_share: float = RECIPE
-    """The share of the epochs, 0 to 1, that train at half the resolution, which is about four times as fast; these
-    epochs come first."""
+    """The share of the epochs, 0 to 1, that train at half the resolution, which is two to four times as fast; these
+    epochs come first. The modern recipe uses 0.55 from scratch, else 0."""
 
     validate_every: int = RECIPE
     """The number of epochs from one validation to the next; by default chosen so that validation takes about a tenth of

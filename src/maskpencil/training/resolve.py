@@ -216,10 +216,10 @@ def _first_set(value: float | None, otherwise: float) -> float:
 
 
 def _coarse_share(config: TrainConfig, crop_size: Size | None, *, from_scratch: bool) -> float:
-    """Return the share of epochs at half the resolution: the share that is set, or by default 0.55 from scratch, else 0.
+    """Return the share of epochs at half the resolution: the share that is set, or by default 0.55 from scratch.
 
-    The default is also 0 if a side of the training windows is below 128 pixels, for whole images, and for a frozen
-    backbone.
+    The default is 0 for a pretrained or frozen backbone, for whole images, and if a side of the training windows is
+    below 128 pixels.
     """
     if config.coarse_share is not None:
         if config.coarse_share and not crop_size:
@@ -229,9 +229,7 @@ def _coarse_share(config: TrainConfig, crop_size: Size | None, *, from_scratch: 
                 "--coarse-share needs images, not cached features; set --coarse-share or --cache-views to 0"
             )
         return config.coarse_share
-    gains = (
-        from_scratch and config.freeze == "none"
-    )  # a trunk that is trained already gains nothing from a coarse start
+    gains = from_scratch and config.freeze == "none"  # a pretrained trunk gains nothing from a coarse start
     return 0.55 if gains and crop_size and min(crop_size) >= 128 else 0.0
 
 
