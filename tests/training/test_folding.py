@@ -104,3 +104,20 @@ def test_a_network_trains_alike_with_and_without_folds(tiny_folder, tmp_path, mo
     one, other = (load_file(each.model / "model.safetensors") for each in (folded, plain))
     for name, tensor in one.items():
         torch.testing.assert_close(tensor.float(), other[name].float(), rtol=0.05, atol=2e-3)
+
+
+class Unusual(Backbone):
+    """A normalization without scale and shift after a convolution, and one that can be folded."""
+
+    def __init__(self) -> None:
+        super().__init__("unusual", channels={8: 4, 16: 4, 32: 4})
+        self.first, self.plain = nn.Conv2d(3, 4, 4, stride=4), nn.BatchNorm2d(4, affine=False)
+        self.second, self.layer = nn.Conv2d(4, 4, 2, stride=2), nn.BatchNorm2d(4)
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        return {8: self.layer(self.second(self.plain(self.first(images))))}
+
+
+def test_other_normalizations_are_left_as_they_are() -> None:
+    backbone = Unusual()
+    assert list(find_folds(backbone).values()) == [backbone.layer]

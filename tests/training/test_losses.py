@@ -165,3 +165,12 @@ def test_an_unknown_kind_of_class_weights_is_refused(tmp_path):
     (tmp_path / "broken.yaml").write_text("road: [")
     with pytest.raises(DataError, match=r"broken\.yaml"):
         class_weights(str(tmp_path / "broken.yaml"), CLASSES, COUNTS, SIZES)
+
+
+def test_lovasz_gets_the_valid_pixels_however_few_they_are(monkeypatch) -> None:
+    monkeypatch.setattr("maskpencil.training.losses.LOVASZ_PIXELS", 16)
+    logits, target = torch.randn(1, 3, 40, 40), torch.full((1, 40, 40), 255)
+    target[0, 7, 7], target[0, 20, 31] = 1, 2
+    labeled = torch.stack([logits[0, :, 7, 7], logits[0, :, 20, 31]])
+    expected = lovasz(labeled, torch.tensor([1, 2]), None)
+    torch.testing.assert_close(Loss(("lovasz",))(logits, target), expected)

@@ -1,7 +1,8 @@
 """Find data sets in subfolders, and folders of images of which nothing is used."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,9 @@ MAX_DEPTH = 3
 MAX_SUBFOLDERS = 20
 """The largest number of subfolders of a folder that are searched for data sets."""
 
+MAX_SEARCHED = 60
+"""The largest number of folders that are searched for data sets in all."""
+
 MAX_NAMED_FOLDERS = 4
 """The largest number of folders named in a line."""
 
@@ -36,24 +40,26 @@ def recognize_folder(root: Path) -> Recognized | None:
 def refuse_collection(root: Path) -> None:
     """Refuse a folder whose subfolders are at least two data sets in formats of `formats`.
 
-    A folder with a subfolder that is named like images, masks or a split is a single data set.
+    A folder that holds images, or a subfolder that is named like images, masks or a split, is a single data set.
 
     Raises:
         DataError: the folder holds several data sets; the message names them.
     """
     if not root.is_dir():
         return
+    if any(path.suffix.lower() in IMAGE_SUFFIXES for path in root.iterdir()):
+        return
     names = [path.name.lower() for path in root.iterdir() if path.is_dir()]
     if any(name in IMAGE_FOLDERS or name in MASK_FOLDERS or split_in(name) for name in names):
         return
-    found = dict(_data_sets_below(root, plain=False))
+    found = _data_sets_below(root, plain=False)
     if len(found) > 1:
         raise DataError(_choice(root, found))
 
 
 def choice_of_data_sets(root: Path) -> str:
     """Return an error message that names the data sets in the subfolders of `root`; "" if there are none."""
-    found = dict(_data_sets_below(root, plain=True)) if root.is_dir() else {}
+    found = _data_sets_below(root, plain=True) if root.is_dir() else {}
     return _choice(root, found) if found else ""
 
 
@@ -63,26 +69,36 @@ def _choice(root: Path, found: dict[Path, str]) -> str:
     return f"{root}: holds {sets}, {_listed(named)}; name the folder of one: {next(iter(found))}"
 
 
-def _data_sets_below(root: Path, *, plain: bool, depth: int = MAX_DEPTH) -> Iterator[tuple[Path, str]]:
-    """Yield the folders below `root` that are data sets, each with its format, but none inside another data set.
+def _data_sets_below(root: Path, *, plain: bool) -> dict[Path, str]:
+    """Return the folders below `root` that are data sets, with their formats, but none inside another data set.
 
     `plain` is whether to include folders of images and masks without a format.
     """
-    inside = [path for path in sorted(root.iterdir()) if not path.name.startswith(".")]
-    folders = [path for path in inside if path.is_dir() and not path.is_symlink()]
-    for folder in folders if len(folders) <= MAX_SUBFOLDERS else ():
-        kind = ""
-        with suppress(DataError):
-            if recognized := recognize_folder(folder):
-                kind = recognized.name
-            elif find_shards(folder):
-                kind = "Hugging Face"
-            elif plain and find_layout(folder):
-                kind = "images and masks"
-        if kind:
-            yield folder, kind
-        elif depth > 1:
-            yield from _data_sets_below(folder, plain=plain, depth=depth - 1)
+    found: dict[Path, str] = {}
+    level, searched = [root], 0
+    for _ in range(MAX_DEPTH):
+        below: list[Path] = []
+        for place in level:
+            inside = [path for path in sorted(place.iterdir()) if not path.name.startswith(".")]
+            folders = [path for path in inside if path.is_dir() and not path.is_symlink()]
+            below += folders if len(folders) <= MAX_SUBFOLDERS else ()
+        below = below[: MAX_SEARCHED - searched]
+        searched += len(below)
+        found |= {folder: kind for folder in below if (kind := _kind(folder, plain=plain))}
+        level = [folder for folder in below if folder not in found]
+    return dict(sorted(found.items()))
+
+
+def _kind(folder: Path, *, plain: bool) -> str:
+    """Return the format of a data set; "images and masks" if it has none and `plain` is set; "" for other folders."""
+    with suppress(DataError):
+        if recognized := recognize_folder(folder):
+            return recognized.name
+        if find_shards(folder):
+            return "Hugging Face"
+        if plain and find_layout(folder):
+            return "images and masks"
+    return ""
 
 
 def unused_folders(layout: Layout) -> tuple[str, ...]:
@@ -93,14 +109,15 @@ def unused_folders(layout: Layout) -> tuple[str, ...]:
     root = layout.root
     used = {path for pairs in layout.splits.values() for pair in pairs for path in (pair.image, *files_of(pair.mask))}
     named_in_faults = {root / file for each in layout.faults for file in each.files}
-    busy = {folder for path in used | named_in_faults for folder in path.parents}
+    busy = {root, *(folder for path in used | named_in_faults for folder in path.parents)}
     found: Counter[Path] = Counter()
     for path in files_below(root, IMAGE_SUFFIXES):
         if path.parent not in busy:
-            found[[folder for folder in path.parents if folder.is_relative_to(root) and folder not in busy][-1]] += 1
+            unused = [folder for folder in path.parents if folder.is_relative_to(root) and folder not in busy]
+            found[unused[-1]] += 1  # the highest folder without a file that is used
     said = [note for note in layout.notes if "left out" in note]
     places = [path.relative_to(root) for path in sorted(found)]
-    silent = [place for place in places if not any(name in note for note in said for name in _names(place))]
+    silent = [place for place in places if not any(_mentions(note, place) for note in said)]
     if not silent:
         return ()
     counts = [f"{place.as_posix()}/ ({counted(found[root / place], 'image')})" for place in silent]
@@ -111,6 +128,7 @@ def _listed(texts: Sequence[str]) -> str:
     return ", ".join(texts[:MAX_NAMED_FOLDERS]) + (", ..." if len(texts) > MAX_NAMED_FOLDERS else "")
 
 
-def _names(place: Path) -> Sequence[str]:
-    """Return the names by which a note may mention a folder."""
-    return place.as_posix(), place.name
+def _mentions(note: str, place: Path) -> bool:
+    """Return whether a note names a folder, by its path or by its last part."""
+    names = (place.as_posix(), place.name)
+    return any(re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", note) for name in names)

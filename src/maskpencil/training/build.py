@@ -135,9 +135,13 @@ def build_trainer(
         loss=loss,
         schedule=_schedule(plan, len(batches)),
         accelerator=accelerator,
-        folds=find_folds(model.backbone) if config.fixed_statistics and config.freeze == "none" else {},
+        folds=find_folds(model.backbone) if _folds(config) else {},
         notes=(*started, *notes),
     )
+
+
+def _folds(config: TrainConfig) -> bool:
+    return bool(config.fixed_statistics) and config.freeze == "none" and not (config.compile or config.sync_batch_norm)
 
 
 def _refuse(config: TrainConfig, accelerator: Accelerator) -> None:

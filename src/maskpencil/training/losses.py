@@ -20,7 +20,7 @@ HARD_SHARE = 1 / 4
 """The share of the valid pixels over which `ohem` averages, the pixels with the greatest loss."""
 
 LOVASZ_PIXELS = 16_384
-"""The approximate number of pixels of a batch that `lovasz` gets, evenly spaced, since sorting more takes long."""
+"""The approximate number of valid pixels that `lovasz` gets, evenly spaced, since sorting more takes long."""
 
 CLASS_WEIGHTS = ("none", "median-frequency", "sqrt-median-frequency", "enet")
 
@@ -84,9 +84,9 @@ class Loss:
 def _valid_pixels(logits: Tensor, target: Tensor, most: int | None) -> tuple[Tensor, Tensor]:
     """Return the logits (P, K) and classes (P,) of the valid pixels.
 
-    If there are more than `most` pixels, return evenly spaced pixels, about `most`.
+    If there are more than `most` valid pixels, return evenly spaced pixels, `most` to twice as many.
     """
-    step = 1 if most is None else max(1, target.numel() // most)
+    step = 1 if most is None else max(1, int((target != IGNORE_INDEX).sum()) // most)
     while math.gcd(step, target.shape[-1]) > 1:  # the pixels would lie in few columns
         step += 1
     scored, labels = logits.flatten(2)[:, :, ::step].movedim(1, 2), target.flatten(1)[:, ::step]
@@ -134,7 +134,8 @@ def lovasz(logits: Tensor, target: Tensor, class_weights: Tensor | None) -> Tens
     pixels = inside.sum(dim=1, keepdim=True)
     jaccard = 1 - (pixels - inside.cumsum(1)) / (pixels + (1 - inside).cumsum(1))
     steps = jaccard.diff(dim=1, prepend=torch.zeros_like(pixels))  # the loss of IoU by each further wrong pixel
-    return (errors * steps).sum(dim=1).mean()
+    loss: Tensor = (errors * steps).sum(dim=1).mean()
+    return loss
 
 
 Term = Callable[[Tensor, Tensor, Tensor | None], Tensor]

@@ -191,7 +191,7 @@ def _backbone_rate(config: TrainConfig, *, from_scratch: bool) -> float:
 def _fixed_statistics(config: TrainConfig, *, from_scratch: bool) -> bool:
     if config.fixed_statistics is not None:
         return config.fixed_statistics
-    return not from_scratch and config.recipe == "modern"
+    return not from_scratch and config.recipe == "modern" and not config.sync_batch_norm
 
 
 def _learning_rate(config: TrainConfig) -> float | str:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from maskpencil.data.folder import DataFolder
 from maskpencil.errors import OutputError, TrainingError
@@ -196,7 +197,7 @@ class Trainer:
             self.network.backbone.eval()
         elif self.config.fixed_statistics:
             for layer in self.network.backbone.modules():
-                if isinstance(layer, nn.BatchNorm2d):
+                if isinstance(layer, _BatchNorm):  # synchronized layers too
                     layer.eval()
 
     def batch_loss(self, inputs: Inputs, targets: Tensor, *, weight: Tensor, penalty: bool = True) -> Tensor:

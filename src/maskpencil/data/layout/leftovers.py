@@ -54,7 +54,7 @@ def report_leftovers(root: Path, found: Found) -> list[Fault]:
         ),
         *fault(
             "images-not-read",
-            "note",
+            "warning",
             _below(root, copies),
             "{n} {file|files} named after {another image|other images} left out",
             "if they are images to learn from, add their masks",
@@ -145,8 +145,6 @@ def explain_no_pairs(root: Path, found: Found) -> str:
     also = f"; {links}" if links else ""
     if found.complaint:
         return found.complaint + also
-    if links and not (found.images_alone and found.masks_alone):
-        return f"{root}: has no pairs of images and masks: {links}"
     if found.images_alone or found.masks_alone:
         examples = " and ".join(path.name for path in (*found.images_alone[:1], *found.masks_alone[:1]))
         return (
@@ -160,4 +158,4 @@ def explain_no_pairs(root: Path, found: Found) -> str:
     strange = [suffix for suffix in UNREAD_MASKS if suffixes[suffix] and not packed]
     hint = f"; {', '.join(strange)} files are not read, save them as PNG" if strange else ""
     hint = f"; unpack {' and '.join(packed)}" if packed else hint
-    return f"{root}: has no pairs of images and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}{hint}"
+    return f"{root}: has no pairs of images and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}{hint}{also}"
