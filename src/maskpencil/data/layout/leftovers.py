@@ -158,4 +158,6 @@ def explain_no_pairs(root: Path, found: Found) -> str:
     strange = [suffix for suffix in UNREAD_MASKS if suffixes[suffix] and not packed]
     hint = f"; {', '.join(strange)} files are not read, save them as PNG" if strange else ""
     hint = f"; unpack {' and '.join(packed)}" if packed else hint
+    if links and not hint:
+        return f"{root}: has no pairs of images and masks: {links}"
     return f"{root}: has no pairs of images and masks (found {', '.join(inside) or 'nothing'}); {EXPECTED}{hint}{also}"
