@@ -20,8 +20,11 @@ def check_copies(splits: Mapping[str, Sequence[Pair]], root: Path) -> list[Fault
     Files are read only if other files have the same size. The fault names the files relative to `root`.
     """
     found = []
+    train = splits.get("train", ())
+    groups = find_copies(pair.image for pairs in (train, *splits.values()) for pair in pairs)
+    first = {image: group[0] for group in groups for image in group}
     for split, pairs in splits.items():
-        if split != "train" and (copies := _copies(pairs, splits.get("train", ()))):
+        if split != "train" and (copies := _copies(pairs, train, first)):
             share = f"{len(copies)} of {len(pairs)}"
             found += fault(
                 "copies-of-train",
@@ -49,9 +52,11 @@ def leaves_train(copies: int, train: int) -> bool:
     return 2 * copies <= train
 
 
-def _copies(pairs: Sequence[Pair], train: Sequence[Pair]) -> list[tuple[Pair, Pair]]:
-    """Return pairs whose image is also in train, each together with the pair of train that has the same image."""
-    first = {image: group[0] for group in find_copies(pair.image for pair in (*train, *pairs)) for image in group}
+def _copies(pairs: Sequence[Pair], train: Sequence[Pair], first: Mapping[Path, Path]) -> list[tuple[Pair, Pair]]:
+    """Return pairs whose image is also in train, each together with the pair of train that has the same image.
+
+    `first` maps each image that has copies to the first of them.
+    """
     by_first: dict[Path, list[Pair]] = defaultdict(list)
     for pair in train:
         by_first[first.get(pair.image, pair.image)].append(pair)
