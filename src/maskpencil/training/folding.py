@@ -1,5 +1,6 @@
 """Fold batch normalization with fixed statistics into the convolutions before it while both are trained."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -20,7 +21,24 @@ _TOLERANCE = 1e-2
 """The largest difference of features with and without folds, as a share of the largest feature."""
 
 
-class Folded(TorchFunctionMode):
+class Interception(TorchFunctionMode):
+    """A context in which a subclass makes the calls of torch's functions, by `call`."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return self.call(func, args, kwargs or {})
+
+    @abstractmethod
+    def call(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Return the result of `func(*args, **kwargs)`, or another result in its place."""
+
+
+class Folded(Interception):
     """A context in which convolutions include the batch normalization that follows them.
 
     The kernel is multiplied by the scale of the normalization, and its shift is added as the bias, so that no pass over
@@ -35,14 +53,8 @@ class Folded(TorchFunctionMode):
         self._folds = folds
         self._means = {id(layer.running_mean) for layer in folds.values()}
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def call(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Fold into convolutions, and skip the normalizations that were folded."""
         if func is functional.conv2d and args[1] in self._folds:
             images, kernel, bias, *others = args
             layer = self._folds[kernel]
@@ -79,7 +91,7 @@ def find_folds(backbone: Backbone) -> Folds:
     return finder.folds if same else {}
 
 
-class _Finder(TorchFunctionMode):
+class _Finder(Interception):
     """A context that records which batch normalization layers are applied to the result of a convolution."""
 
     def __init__(self, layers: Sequence[nn.BatchNorm2d]) -> None:
@@ -89,14 +101,8 @@ class _Finder(TorchFunctionMode):
         self._kernel: Tensor | None = None
         self._result: Tensor | None = None
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def call(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        result = func(*args, **kwargs)
         if func is functional.conv2d and isinstance(args[1], nn.Parameter):
             self._kernel, self._result = args[1], result
         elif func is functional.batch_norm and self._kernel is not None and args[0] is self._result:

@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 from maskpencil.hardware import autocast
-from maskpencil.training.folding import Folded, Folds
+from maskpencil.training.folding import Folded, Folds, Interception
 
 
 @contextmanager
@@ -37,17 +36,10 @@ def training_autocast(
         yield
 
 
-class _DepthwiseInFloat32(TorchFunctionMode):
+class _DepthwiseInFloat32(Interception):
     """A context in which `conv2d` with one group per input channel runs in fp32; other functions are unchanged."""
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs = kwargs or {}
+    def call(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         if func is functional.conv2d and _is_depthwise(*args, **kwargs):
             images, *others = args
             with torch.autocast("cpu", enabled=False):
