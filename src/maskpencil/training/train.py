@@ -25,6 +25,7 @@ from maskpencil.terminal import say
 from maskpencil.training.build import build_trainer
 from maskpencil.training.checkpoints import has_checkpoint, load_checkpoint
 from maskpencil.training.config import TrainConfig, read_config, write_config
+from maskpencil.training.cpu import freed_memory_kept
 from maskpencil.training.dataset import TrainingImages, evenly_spaced
 from maskpencil.training.distributed import build_accelerator, shared
 from maskpencil.training.logbook import Logbook, Silent
@@ -138,7 +139,8 @@ def _fit(trainer: Trainer, run: RunFolder, *, since: float, quiet: bool) -> Run:
     with _logbook(trainer, run, quiet=quiet) as log:
         for line in _introduction(trainer, run):
             log.say(line)
-        stopped_by = trainer.fit(log, since=since)
+        with freed_memory_kept():
+            stopped_by = trainer.fit(log, since=since)
         if not stopped_by and trainer.accelerator.is_main_process:
             _finish_model(trainer, run, log)
     for tracker in trainer.accelerator.trackers:
