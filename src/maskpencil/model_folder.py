@@ -256,7 +256,7 @@ def _checked_architecture(value: object) -> dict[str, Any]:
             continue
         if key not in checks:
             raise ValueError(
-                f"an architecture {name} has no setting {shown(key)}; its settings are {', '.join(checks)}"
+                f"the architecture {name} has no setting {shown(key)}; its settings are {', '.join(checks)}"
             )
         checks[key](entry, f"architecture.{key}")
     if "num_classes" not in architecture:

@@ -425,8 +425,8 @@ class Segmenter:
         if not self._is_tileable(image.size):
             height, width = image.size
             raise ConfigError(
-                f"an image of {width} x {height} pixels cannot be segmented in tiles by this model, which scales every "
-                "image to the model's image size; give --image-size native, or scale the image down"
+                f"an image of {width} x {height} pixels is too large to segment at once, and a model with a fixed "
+                "image size cannot segment it in tiles; give --image-size native, or scale the image down"
             )
         profile = self.runtime.profile
         self.has_blended |= not profile.exact

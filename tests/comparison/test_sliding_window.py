@@ -1,7 +1,10 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
-from maskpencil.comparison.sliding_window import by_windows, compare, windows_of
+from maskpencil.comparison.sliding_window import by_windows, compare, figure, main_classes, windows_of
 from maskpencil.errors import ConfigError
 from maskpencil.models.dense_classifier import dense_classifier
 
@@ -41,3 +44,20 @@ def test_an_image_of_one_window_agrees_completely(classifier):
 def test_images_smaller_than_a_window_are_refused(classifier):
     with pytest.raises(ConfigError, match="--size must be 224x224 or more, but got 200x300"):
         compare(classifier, torch.randn(1, 3, 200, 300))
+
+
+def test_the_figure_shows_the_main_class_where_it_is_found(classifier):
+    image = np.full((288, 320, 3), 200, dtype=np.uint8)
+    result = compare(classifier, torch.randn(1, 3, 288, 320), repeats=1)
+    cells = torch.full((1, 1000, 3, 4), 1e-4)
+    cells[0, 7, 2, 3] = 0.9  # the last window: its center is at y 176, x 208
+    result = replace(result, dense_probabilities=cells, window_probabilities=cells.flip(2, 3))
+    assert main_classes(result) == [7]
+    sheet = figure([image], result).astype(int)
+    header = len(sheet) - 288 - 6
+    yellow = (sheet[..., 0] > 220) & (sheet[..., 1] > 180) & (sheet[..., 2] < 120)
+    columns = yellow[header:].any(0).nonzero()[0]
+    dense, windows = columns[columns < 2 * 326], columns[columns >= 2 * 326]
+    assert dense.min() - 332 == pytest.approx(208, abs=32)
+    assert windows.max() - 658 == pytest.approx(112, abs=32)
+    assert not yellow[header:, :326].any()

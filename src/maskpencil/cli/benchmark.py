@@ -8,7 +8,10 @@ from cyclopts import Parameter
 
 from maskpencil.cli.options import INPUT, NETWORK, OTHER, OUTPUT, Device, found_model, option, unused_gpu
 from maskpencil.extras import how_to_install, is_installed, needed_for
-from maskpencil.images import RGBImage
+from maskpencil.files import numbered_folder, short_name
+from maskpencil.images import RGBImage, refuse_unknown_suffix, write_image
+from maskpencil.plain_text import counted, visible
+from maskpencil.results import refuse_to_replace_file
 from maskpencil.terminal import say, show
 
 SLIDING_WINDOW = "sliding-window"
@@ -55,8 +58,8 @@ def command(
     out: Annotated[
         Path | None,
         option(
-            "For a model: the PNG file to write the chart to; by default benchmark.png in a new folder in "
-            "runs/benchmark.",
+            "The PNG file to write the chart to, or the heatmaps of sliding-window; by default benchmark.png in a new "
+            "folder in runs/benchmark.",
             OUTPUT,
             "FILE",
         ),
@@ -67,8 +70,12 @@ def command(
 
     All runtimes are timed in turns, so that other load on the machine affects all of them.
     """
+    if out:
+        refuse_unknown_suffix(out)  # before minutes are spent
+        refuse_to_replace_file(out)
     if what == SLIDING_WINDOW:
-        _sliding_window(images, size or "500x500", repeats, backbone, weights, batch_size, device)
+        classifier = (backbone, weights)
+        _sliding_window(images, size or "500x500", repeats, classifier, batch_size, device, out)
     else:
         model = found_model(Path(what), "benchmark", images)
         _runtimes(model, _images(images, size, "360x480"), repeats, device, out)
@@ -76,14 +83,8 @@ def command(
 
 def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str, out: Path | None) -> None:
     from maskpencil.comparison.runtimes import COLUMNS, cells, chart, compare_runtimes
-    from maskpencil.files import numbered_folder, short_name
-    from maskpencil.images import refuse_unknown_suffix, write_image
-    from maskpencil.results import refuse_to_replace_file
     from maskpencil.segmenter import Segmenter
 
-    if out:
-        refuse_unknown_suffix(out)  # before minutes are spent
-        refuse_to_replace_file(out)
     default = Segmenter.from_pretrained(model, device=device).runtime
     results = compare_runtimes(
         model, images, device=default.device, repeats=repeats, default=(default.name, default.precision)
@@ -96,7 +97,7 @@ def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str
         texts = zip(COLUMNS, cells(result, results[0].seconds), strict=True)
         mark = "* " if result.is_default else "  "
         show(f"{mark}{result.name:{width - 2}}" + "".join(f"  {text:>{max(11, len(head))}}" for head, text in texts))
-    plot = out or numbered_folder(Path("runs/benchmark") / short_name(model)) / "benchmark.png"
+    plot = out or _new_file(short_name(model))
     write_image(plot, chart(results, title))
     show(f"* is the choice of auto on this machine; chart: {plot}")
     if not is_installed("torch"):
@@ -109,24 +110,31 @@ def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str
 
 
 def _sliding_window(
-    paths: Sequence[Path], size: str, repeats: int, backbone: str, weights: str, batch_size: int, device: str
+    paths: Sequence[Path],
+    size: str,
+    repeats: int,
+    named: tuple[str, str],
+    batch_size: int,
+    device: str,
+    out: Path | None,
 ) -> None:
     with needed_for(SLIDING_WINDOW):
         import torch
 
-    from maskpencil.comparison.sliding_window import compare
+    from maskpencil.comparison.sliding_window import compare, figure, main_classes
     from maskpencil.hardware import choose_device
     from maskpencil.models.dense_classifier import dense_classifier
     from maskpencil.preprocessing import Preprocessing, stacked
 
     place = choose_device(device)
     images = _images(paths, size, size)
+    backbone, weights = named
     classifier = dense_classifier(backbone, weights=weights).to(place)
     batch = Preprocessing(classifier.mean, classifier.std).normalize(stacked(images).to(place))
     classifier = classifier.to(memory_format=torch.channels_last)
     result = compare(classifier, batch, batch_size=batch_size, repeats=repeats)
     rows, columns = result.grid
-    show(f"{backbone} on {place.type}, {len(batch)} images of {size}, {rows} x {columns} scores each")
+    show(f"{backbone} on {place.type}, {counted(len(batch), 'image')} of {size}, {rows} x {columns} scores each")
     for method, seconds in (
         ("dense", result.dense),
         ("windows in batches", result.batched),
@@ -140,6 +148,21 @@ def _sliding_window(
         f"the same class in {100 * result.agreement:.1f} % of the cells; correlation of the scores "
         f"{result.correlation:.3f}"
     )
+    for number, category in enumerate(main_classes(result)):
+        dense, windows = (
+            float(probabilities[number, category].max())
+            for probabilities in (result.dense_probabilities, result.window_probabilities)
+        )
+        name = visible(str(paths[number])) if paths else f"street scene {number + 1}"
+        show(f"{name}: {classifier.categories[category]}: probability up to {dense:.3f}, by windows {windows:.3f}")
+    plot = out or _new_file(SLIDING_WINDOW)
+    write_image(plot, figure(images, result))
+    show(f"heatmaps: {plot}")
+
+
+def _new_file(name: str) -> Path:
+    """Return benchmark.png in a new folder in runs/benchmark."""
+    return numbered_folder(Path("runs/benchmark") / name) / "benchmark.png"
 
 
 def _images(paths: Sequence[Path], size: str | None, drawn: str) -> list[RGBImage]:

@@ -1,13 +1,19 @@
 """Compare the speed of a fully convolutional classifier with the speed of the same classifier on every window."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from maskpencil.comparison import interleaved
 from maskpencil.errors import ConfigError
+from maskpencil.images import RGBImage
 from maskpencil.models.dense_classifier import STRIDE, WINDOW, DenseClassifier
+from maskpencil.visualize import contact_sheet, heat
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,8 @@ class SlidingWindowResult:
     `dense` (the dense classifier), `batched` (windows in batches) and `single` (one window at a time) are seconds per
     image. `agreement` is the share of grid cells to which the dense classifier and the windows give the same class,
     `correlation` the correlation coefficient, -1..1, of their scores.
+
+    `dense_probabilities` and `window_probabilities` are (N, K, rows, columns), for N images and K classes.
     """
 
     grid: tuple[int, int]
@@ -27,6 +35,8 @@ class SlidingWindowResult:
     single: float
     agreement: float
     correlation: float
+    dense_probabilities: Tensor
+    window_probabilities: Tensor
 
     @property
     def ratio(self) -> float:
@@ -85,4 +95,39 @@ def compare(
         single=seconds["single"] * cells,
         agreement=float((dense.argmax(1) == windowed.argmax(1)).float().mean()),
         correlation=float(torch.corrcoef(both)[0, 1]),
+        dense_probabilities=dense.float().softmax(1).cpu(),
+        window_probabilities=windowed.float().softmax(1).cpu(),
     )
+
+
+def main_classes(result: SlidingWindowResult) -> list[int]:
+    """Return for each image the class of the highest probability that the dense classifier finds in it."""
+    return [int(found) for found in result.dense_probabilities.amax((2, 3)).argmax(1)]
+
+
+def figure(images: Sequence[RGBImage], result: SlidingWindowResult) -> RGBImage:
+    """Draw each image beside the heatmaps of its main class by the dense classifier and by the windows."""
+    rows = [
+        [
+            image,
+            *(
+                heat(image, _enlarged(probabilities[number, category], image.shape[:2]))
+                for probabilities in (result.dense_probabilities, result.window_probabilities)
+            ),
+        ]
+        for number, (image, category) in enumerate(zip(images, main_classes(result), strict=True))
+    ]
+    captions = ("image", f"dense, {1000 * result.dense:.0f} ms", f"windows, {1000 * result.batched:.0f} ms")
+    return contact_sheet(rows, captions=captions)
+
+
+def _enlarged(cells: Tensor, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Interpolate the probabilities of windows, `cells` (rows, columns), between their centers, to (H, W).
+
+    The margin of the image, in which no window has its center, gets 0.
+    """
+    inner = functional.interpolate(cells[None, None], scale_factor=STRIDE, mode="bilinear")[0, 0].numpy()
+    before = (WINDOW - STRIDE) // 2
+    margins = [(before, side - before - covered) for side, covered in zip(size, inner.shape, strict=True)]
+    enlarged: npt.NDArray[np.float32] = np.pad(inner, margins)
+    return enlarged

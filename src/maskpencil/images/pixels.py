@@ -150,7 +150,9 @@ def tensor_to_pixels(tensor: Any) -> Pixels:
     """
     kind = str(tensor.dtype).removeprefix("torch.")
     if tensor.is_meta or tensor.is_sparse or tensor.is_quantized or tensor.is_complex():
-        raise ImageError(f"an image tensor must be dense and of uint8 or uint16, but got {kind} on {tensor.device}")
+        raise ImageError(
+            f"an image tensor must be dense, hold data and be of uint8 or uint16, but got {kind} on {tensor.device}"
+        )
     if kind not in ("uint8", "uint16"):
         raise _unfit_numbers(tensor.detach().double().cpu().numpy(), kind, "tensor")
     array = tensor.detach().cpu().numpy()
@@ -182,7 +184,7 @@ def array_to_pixels(array: npt.NDArray[np.generic]) -> Pixels:
 
 
 def refuse_wide(image: Image.Image) -> None:
-    """Refuse a Pillow image of floats, or of 32-bit integers that are unlikely to be 16-bit levels.
+    """Refuse a Pillow image of floats, or of 32-bit integers that are unlikely to be 16-bit gray levels.
 
     Integers that were read from a file are accepted. Other integers are accepted only if they are from 0 to 65535 and
     the greatest is over 255, or if all are 0.

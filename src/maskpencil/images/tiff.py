@@ -474,7 +474,7 @@ def _by_pillow(file: IO[bytes]) -> npt.NDArray[Any]:
 def _directory(tags: Mapping[int, Sequence[int]], start: int) -> bytes:
     """Encode `tags` as a little-endian image file directory that begins at offset `start`, with 4-byte numbers.
 
-    The numbers of a tag that has more than one follow the directory.
+    If a tag has several numbers, they are written after the directory.
     """
     after = start + 2 + 12 * len(tags) + 4
     entries, values = struct.pack("<H", len(tags)), b""

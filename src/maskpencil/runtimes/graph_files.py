@@ -225,7 +225,7 @@ def openvino_model(stored: StoredGraph, place: Path, folder: Path, *, is_foreign
 def _refuse_other_output(model: Any, classes: int) -> None:
     shape = model.outputs[0].get_partial_shape()
     if shape.rank != 4 or not shape[1].is_static or shape[1].get_length() != classes:
-        raise ValueError(f"it yields {shape} instead of coarse scores of {classes} classes")
+        raise ValueError(f"it yields the shape {shape}; expected scores (N, {classes}, H, W)")
 
 
 def _fill(model: Any, folder: Path) -> None:

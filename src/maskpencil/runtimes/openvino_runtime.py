@@ -91,7 +91,7 @@ class OpenVINORuntime(ConvertedRuntime):
             return CoarseScores(values.copy(), (pixels.shape[1], pixels.shape[2]))
 
     def finish(self, scores: Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
-        """Compute one block of pixels from the values of coarse scores, see `Runtime.finish`."""
+        """Compute one block of the result in full size from the coarse scores, see `Runtime.finish`."""
         down, across = block.down, block.across
         inputs = [np.ascontiguousarray(scores[..., down.span, across.span])]
         if down.matrix is not None and across.matrix is not None:

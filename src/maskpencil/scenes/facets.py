@@ -122,7 +122,7 @@ def join_placements(placements: Sequence[Placement]) -> tuple[Facets, Outlines]:
 
 
 class Sketch:
-    """A collection of polygons from which a model is made."""
+    """A collection of polygons that grows into the 3D model of an object."""
 
     def __init__(self, label: int) -> None:
         self._label = label

@@ -351,7 +351,10 @@ def read_config(path: Path) -> TrainConfig:
         reason = str(error).removeprefix(f"{path}: ")
         raise ConfigError(f"{path}: cannot be read as training settings ({reason})") from error
     if not isinstance(entries, Mapping):
-        raise ConfigError(f"{path}: cannot be read as training settings (it holds a {type(entries).__name__})")
+        raise ConfigError(
+            f"{path}: cannot be read as training settings; expected lines `name: value`, but it holds a "
+            f"{type(entries).__name__}"
+        )
     return TrainConfig.from_dict(entries)
 
 

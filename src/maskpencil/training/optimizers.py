@@ -69,7 +69,8 @@ class Muon(torch.optim.AdamW):
         lr: the default learning rate of groups.
         momentum: the share of the earlier gradients in an update, 0 to below 1.
 
-    Source: Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024, which does not fix the norm.
+    Source: Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024;
+    there kernels are not scaled back.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float, momentum: float) -> None:

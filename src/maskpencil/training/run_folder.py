@@ -160,7 +160,7 @@ def write_json(path: Path, entries: Mapping[str, Any]) -> None:
 
 
 def read_metrics(path: Path, *, before: int) -> list[dict[str, str]]:
-    """Read the rows of the first `before` epochs in metrics.csv; later rows are of epochs after the last checkpoint."""
+    """Read the rows of metrics.csv up to epoch `before`; later rows are of epochs after the last checkpoint."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:

@@ -86,12 +86,12 @@ class Progress:
 
 
 def rate_factor(schedule: str, work: float) -> float:
-    """Return the learning rate as a share, 0..1, of the highest learning rate.
+    """Return the factor, 0..1, by which the highest learning rate is multiplied.
 
-    `work`, 0..1, is the share of the work of the whole run that is done.
+    `work`, 0..1, is the part of the whole run that is done.
 
-    With `one-cycle` the share rises linearly from `LOWEST` to 1, then falls to `LOWEST` along half a cosine wave; with
-    `constant` it is 1.
+    With `one-cycle` the factor rises linearly from `LOWEST` to 1 until `WARM_UP` of the work is done, then falls to
+    `LOWEST` along half a cosine wave; with `constant` it is 1.
 
     Source: Smith and Topin, "Super-Convergence", 2018.
     """

@@ -233,7 +233,7 @@ class Entry:
             key: the field.
             what: the kind of object, such as "image". In messages the first object of the list is "image 1".
             id_key: the field with the id of an object, if objects have ids. In messages an image with the id 42 is then
-                "image 42", and a first image without an id is "image number 1".
+                "image 42", and the first image, if it has no id, "image number 1".
 
         Raises:
             DataError: the field is missing or is not a list of objects.

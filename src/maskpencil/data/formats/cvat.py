@@ -72,7 +72,7 @@ def _images(root: Path) -> dict[str, Path]:
 def _encodings(labelmap: Path, labels: Sequence[Label], mask: Path) -> list[MaskEncoding]:
     """Return the possible encodings of the masks, the most likely first; `mask` is one of the masks.
 
-    The values of a gray mask may be gray levels, which are the colors of labels, or line numbers of labels. If two
+    The values of a gray mask are either the gray colors of labels, or line numbers of labels in labelmap.txt. If two
     labels have the same color, the values are line numbers.
 
     Raises:

@@ -171,7 +171,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
             name = image_name(task)
             if name is None:
                 raise DataError(
-                    f"{task}: names no image; expected one in data, such as image: /data/upload/1/photo.jpg"
+                    f"{task}: names no image; expected one in its field 'data', such as "
+                    "'image': '/data/upload/1/photo.jpg'"
                 )
             image = known.find(name, task)
             if image is None:

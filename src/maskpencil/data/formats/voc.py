@@ -189,8 +189,8 @@ def write_voc(root: Path, classes: ClassSet) -> Iterator[AddImage]:
 class VocForm:
     """A writer of the parts that Pascal VOC and CVAT have in common: copies of images, lists of names, labelmap.txt.
 
-    `classes` are the given classes in distinct colors. `names` are the names of the images by split, unique even if
-    case is ignored.
+    `classes` are the given classes, with other colors where two had the same. `names` are the names of the images by
+    split, unique even if case is ignored.
 
     Raises:
         DataError: labelmap.txt cannot hold the name of a class.

@@ -147,15 +147,15 @@ def _nearest(images: Sequence[str], folder: str) -> str | None:
 
 
 def _difference(folder: str, own: str, holder: str) -> str:
-    """Remove from the folder of a mask the last parts that the folder of its image has too.
+    """Return the folder of a mask without the end that it shares with the folder of its image.
 
-    For a mask in `hair/a` whose image is in `a`, return `hair/`.
+    The mask `hair/a/1` belongs to the image `a/1`: of the folders `hair/a` and `a`, `hair/` is left.
 
     Args:
         folder: the folder of the mask.
         own: the folder of the image.
-        holder: the last part of `folder` if every image has a folder of masks with its name, else "". It is removed
-            from `folder` first. For the mask file `a/1/hair` of the image `a/1`, `folder` is `a/1` and `holder` is `1`.
+        holder: a last part of `folder` to remove first, or "". Where the masks of an image lie in a folder with its
+            name, it is this name: the mask `a/1/hair` belongs to the image `a/1`, `holder` is `1`, and "" is left.
     """
     rest = [part for part in folder.split("/") if part]
     if holder:

@@ -52,7 +52,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[list[bytes | None]
     images = read_schema(path).images
     absent = next((name for name in columns if name not in images), None)
     if absent is not None:
-        raise DataError(f"{path}: has no images in the column {absent!r}, unlike the other files; save it again")
+        raise DataError(f"{path}: has no column {absent!r} of images, unlike the other files; save it with this column")
     number = 0
     with _reading(path), _opened(path) as source:
         for batch in _parquet_batches(path, source, columns) if _is_parquet(path) else source:
