@@ -186,3 +186,21 @@ def test_what_cannot_be_compared_is_refused() -> None:
         with pytest.raises(DataError, match=f"must be classes 0 to 3, but got {strange}"):
             matrix.update(target, np.full((2, 2), strange))
     assert matrix.counts.sum() == matrix.images == 0
+
+
+@pytest.mark.parametrize("classes", [1, 2, 11, 254, 255])
+def test_bytes_are_counted_as_wider_numbers_are(classes: int) -> None:
+    random = np.random.default_rng(classes)
+    target = random.integers(0, 256, (40, 50))
+    prediction = random.integers(0, classes, (40, 50))
+    matrices = [ConfusionMatrix(classes) for _ in range(3)]
+    kinds = [(np.uint8, np.uint8), (np.uint8, np.int64), (np.int64, np.int64)]
+    for matrix, (of_target, of_prediction) in zip(matrices, kinds, strict=True):
+        matrix.update(target.astype(of_target), prediction.astype(of_prediction))
+    assert all((matrix.counts == matrices[-1].counts).all() for matrix in matrices)
+    assert matrices[0].counts.sum() == (target < classes).sum()
+    assert matrices[0].images == 1
+    if classes < 255:
+        prediction[target < classes] = classes
+        with pytest.raises(DataError, match=f"predictions must be classes 0 to {classes - 1}, but got {classes}"):
+            matrices[0].update(target.astype(np.uint8), prediction.astype(np.uint8))

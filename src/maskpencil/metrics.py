@@ -11,6 +11,9 @@ from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES
 from maskpencil.errors import DataError
 from maskpencil.parsing import read_whole
 
+_BYTES = 256
+"""The number of values of a uint8 number."""
+
 
 @dataclass(frozen=True)
 class ClassScores:
@@ -107,6 +110,12 @@ class ConfusionMatrix:
                 f"target and prediction must have equal shapes, but got {target.shape} and {prediction.shape}"
             )
         num_classes = len(self.counts)
+        if target.dtype == prediction.dtype == np.uint8:  # five times as fast as below
+            pairs = np.bincount((target.astype(np.uint16) * _BYTES + prediction).ravel(), minlength=_BYTES**2)
+            of_classes = pairs.reshape(_BYTES, _BYTES)[:num_classes]
+            if not of_classes[:, num_classes:].any():
+                self.add(of_classes[:, :num_classes], images=1)
+                return
         counted = (target >= 0) & (target < num_classes)
         rows, columns = target[counted].astype(np.int64), prediction[counted].astype(np.int64)
         if columns.size and (columns.min() < 0 or columns.max() >= num_classes):
