@@ -74,8 +74,7 @@ def command(
         refuse_unknown_suffix(out)  # before minutes are spent
         refuse_to_replace_file(out)
     if what == SLIDING_WINDOW:
-        classifier = (backbone, weights)
-        _sliding_window(images, size or "500x500", repeats, classifier, batch_size, device, out)
+        _sliding_window(images, size or "500x500", repeats, backbone, weights, batch_size, device, out)
     else:
         model = found_model(Path(what), "benchmark", images)
         _runtimes(model, _images(images, size, "360x480"), repeats, device, out)
@@ -113,7 +112,8 @@ def _sliding_window(
     paths: Sequence[Path],
     size: str,
     repeats: int,
-    named: tuple[str, str],
+    backbone: str,
+    weights: str,
     batch_size: int,
     device: str,
     out: Path | None,
@@ -128,7 +128,6 @@ def _sliding_window(
 
     place = choose_device(device)
     images = _images(paths, size, size)
-    backbone, weights = named
     classifier = dense_classifier(backbone, weights=weights).to(place)
     batch = Preprocessing(classifier.mean, classifier.std).normalize(stacked(images).to(place))
     classifier = classifier.to(memory_format=torch.channels_last)
