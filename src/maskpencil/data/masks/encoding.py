@@ -98,6 +98,10 @@ Alpha = Literal["unused", "mask", "background", "ignored"]
 """The meaning of transparency in all files: "unused" no meaning, "mask" the opacity is the mask, "background"
 transparent pixels have the first class, "ignored" they are ignored."""
 
+SMALL_MASK = 2**16
+"""Masks of fewer pixels are measured faster by one thread: 120x160 in 0.5 instead of 0.8 ms, 360x480 in 1.9 ms instead
+of 1.3."""
+
 HIDDEN = -1
 """The number given to transparent pixels, which does not occur in files."""
 
@@ -173,7 +177,8 @@ def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None
     facts, room = [], MAX_KEPT_BYTES
     errors: list[ImageError] = []
     with ThreadPoolExecutor(max_workers=4) as pool:  # decoding releases the global interpreter lock
-        for done, measured in enumerate(pool.map(_measured, masks), start=1):
+        measure = map if _is_small(masks) else pool.map
+        for done, measured in enumerate(measure(_measured, masks), start=1):
             if isinstance(measured, ImageError):
                 errors.append(measured)
             else:
@@ -189,6 +194,12 @@ def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None
     if errors:
         raise errors[0]
     return facts
+
+
+def _is_small(masks: Sequence[MaskSource]) -> bool:
+    """Return whether the first mask is so small that threads would wait for each other longer than they would gain."""
+    first = _measured(masks[0]) if masks else None
+    return isinstance(first, tuple) and math.prod(first[0].size) < SMALL_MASK
 
 
 def _measured(mask: MaskSource) -> tuple[MaskFacts, PixelRuns] | ImageError:
