@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Literal
 from zlib import crc32
 
@@ -176,9 +177,10 @@ def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None
     """
     facts, room = [], MAX_KEPT_BYTES
     errors: list[ImageError] = []
+    first = list(map(_measured, masks[:1]))
     with ThreadPoolExecutor(max_workers=4) as pool:  # decoding releases the global interpreter lock
-        measure = map if _is_small(masks) else pool.map
-        for done, measured in enumerate(measure(_measured, masks), start=1):
+        measure = map if _are_small(first) else pool.map
+        for done, measured in enumerate(chain(first, measure(_measured, masks[1:])), start=1):
             if isinstance(measured, ImageError):
                 errors.append(measured)
             else:
@@ -196,10 +198,9 @@ def scan_masks(masks: Sequence[MaskSource], report: Callable[[int], None] | None
     return facts
 
 
-def _is_small(masks: Sequence[MaskSource]) -> bool:
-    """Return whether the first mask is so small that threads would wait for each other longer than they would gain."""
-    first = _measured(masks[0]) if masks else None
-    return isinstance(first, tuple) and math.prod(first[0].size) < SMALL_MASK
+def _are_small(measured: Sequence[tuple[MaskFacts, PixelRuns] | ImageError]) -> bool:
+    """Return whether masks are so small that threads would wait for each other longer than they would gain."""
+    return all(isinstance(each, tuple) and math.prod(each[0].size) < SMALL_MASK for each in measured)
 
 
 def _measured(mask: MaskSource) -> tuple[MaskFacts, PixelRuns] | ImageError:
