@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -202,3 +203,11 @@ def draw_image(size: tuple[int, int], number: int = 0) -> RGBImage:
     image = np.full((*size, 3), 20 + 5 * (number % 10), dtype=np.uint8)
     image[: size[0] // 2, : size[1] // 2] = 250
     return image
+
+
+def chromium() -> str:
+    """Return the path of Chromium, or skip the test if this machine has none."""
+    for path in ("/usr/lib/chromium/chromium", shutil.which("chromium"), shutil.which("google-chrome")):
+        if path and Path(path).is_file():
+            return path
+    pytest.skip("Chromium is not installed; apt-get install chromium")

@@ -36,10 +36,20 @@ if TYPE_CHECKING:
     from maskpencil.inference.options import PredictOptions, VideoOptions
     from maskpencil.inference.predict import predict
     from maskpencil.inference.report import PredictionReport
-    from maskpencil.metrics import ClassScores, ConfusionMatrix, Scores
+    from maskpencil.metrics import (
+        ClassScores,
+        ConfusionMatrix,
+        DetailedClassScores,
+        DetailedScores,
+        ImageScores,
+        ObjectScores,
+        RoadScores,
+        Scores,
+    )
     from maskpencil.prediction import Prediction
     from maskpencil.predictor import Predictor
     from maskpencil.regions import Region
+    from maskpencil.report import ReportOptions, write_report
     from maskpencil.segmenter import Segmenter
     from maskpencil.training.config import TrainConfig
     from maskpencil.training.train import Run, train
@@ -52,10 +62,14 @@ __all__ = [
     "ConfigError",
     "ConfusionMatrix",
     "DataError",
+    "DetailedClassScores",
+    "DetailedScores",
     "Fault",
     "ImageError",
+    "ImageScores",
     "MaskPencilError",
     "ModelError",
+    "ObjectScores",
     "OutputError",
     "Places",
     "PredictOptions",
@@ -63,6 +77,8 @@ __all__ = [
     "PredictionReport",
     "Predictor",
     "Region",
+    "ReportOptions",
+    "RoadScores",
     "Run",
     "Scores",
     "Segmenter",
@@ -75,6 +91,7 @@ __all__ = [
     "evaluate",
     "predict",
     "train",
+    "write_report",
 ]
 
 _HOMES = {
@@ -83,13 +100,19 @@ _HOMES = {
     "ClassScores": "metrics",
     "ClassSet": "classes",
     "ConfusionMatrix": "metrics",
+    "DetailedClassScores": "metrics",
+    "DetailedScores": "metrics",
     "Fault": "data.check",
+    "ImageScores": "metrics",
+    "ObjectScores": "metrics",
     "Places": "data.layout",
     "PredictOptions": "inference.options",
     "Prediction": "prediction",
     "PredictionReport": "inference.report",
     "Predictor": "predictor",
     "Region": "regions",
+    "ReportOptions": "report",
+    "RoadScores": "metrics",
     "Run": "training.train",
     "Scores": "metrics",
     "Segmenter": "segmenter",
@@ -99,6 +122,7 @@ _HOMES = {
     "evaluate": "evaluation",
     "predict": "inference.predict",
     "train": "training.train",
+    "write_report": "report",
 }
 
 

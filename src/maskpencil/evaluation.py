@@ -1,6 +1,7 @@
-"""Score a segmenter on a labeled folder: `Scores` over all classes and, on request, `RoadScores` of one class."""
+"""Score a segmenter on a labeled folder: `DetailedScores` of all classes and, on request, `RoadScores` of one class."""
 
 import os
+import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -13,8 +14,9 @@ from maskpencil.data.layout import Pair
 from maskpencil.errors import DataError
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
-from maskpencil.metrics import ConfusionMatrix, RoadScores, Scores, ThresholdCounts
+from maskpencil.metrics import DetailedCounts, DetailedScores, RoadScores, ThresholdCounts
 from maskpencil.parsing import did_you_mean, read_path
+from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor, predict_each
 from maskpencil.segmenter import load_predictor
 
@@ -22,6 +24,11 @@ P = TypeVar("P")
 
 BATCH_PIXELS = 2**17
 """The largest number of pixels in a batch of small images, such as 12 of 90x120."""
+
+MIN_VIDEOS = 8
+"""The smallest number of videos by which intervals are computed; fewer say little about others."""
+
+_FRAME_NUMBER = re.compile(r"\d+$")
 
 MAX_LISTED_CLASSES = 20
 """The largest number of classes that an error message lists."""
@@ -34,7 +41,7 @@ def evaluate(
     split: str = "val",
     report: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
-) -> Scores:
+) -> DetailedScores:
     """Score a segmenter on one split of a folder, every image whole and at its own size.
 
     `segmenter` may be a model folder, which is loaded. If the data have the model's classes in another order, classes
@@ -52,11 +59,30 @@ def evaluate(
         ModelError: the model folder cannot be read.
     """
     segmenter, folder = _opened(segmenter, data, tell)
-    matrix, pairs = ConfusionMatrix(len(segmenter.classes)), folder.pairs(split)
-    with closing(predict_pairs(segmenter, folder, pairs, segmenter.predict_batch, report=report)) as predicted:
+    return evaluate_pairs(segmenter, folder, folder.pairs(split), report=report)
+
+
+def evaluate_pairs(
+    segmenter: Predictor,
+    folder: DataFolder,
+    pairs: Sequence[Pair],
+    *,
+    report: Callable[[int, int], None] | None = None,
+    use: Callable[[LabelMap, Prediction], bool] = lambda *_: True,
+) -> DetailedScores:
+    """Score a segmenter on some pairs of a folder whose classes are numbered as the segmenter's.
+
+    `report` is called with (pairs done, total), and `use` with the target (H, W) and the prediction of each
+    pair; if it returns False, the remaining pairs are left out.
+    """
+    counts = DetailedCounts(len(segmenter.classes))
+    call = partial(segmenter.predict_batch, confidence=True)
+    with closing(predict_pairs(segmenter, folder, pairs, call, report=report)) as predicted:
         for target, prediction in predicted:
-            matrix.update(target, prediction.label_map)
-    return matrix.scores(segmenter.classes.names)
+            counts.update(target, prediction.label_map, prediction.confidence)
+            if not use(target, prediction):
+                break
+    return counts.scores(segmenter.classes.names, videos_of(pairs[: counts.images]))
 
 
 def evaluate_class(
@@ -67,7 +93,7 @@ def evaluate_class(
     split: str = "val",
     report: Callable[[int, int], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
-) -> tuple[Scores, RoadScores]:
+) -> tuple[DetailedScores, RoadScores]:
     """Compute the scores of `evaluate`, and the `RoadScores` of the class `name`, in one pass over the images.
 
     Raises:
@@ -76,13 +102,31 @@ def evaluate_class(
     segmenter = load_predictor(segmenter)
     index = segmenter.classes.index(name)
     segmenter, folder = _opened(segmenter, data, tell)
-    matrix, thresholds = ConfusionMatrix(len(segmenter.classes)), ThresholdCounts(index)
+    counts, thresholds = DetailedCounts(len(segmenter.classes)), ThresholdCounts(index)
     pairs, call = folder.pairs(split), partial(segmenter.predict_class, index=index)
     with closing(predict_pairs(segmenter, folder, pairs, call, report=report)) as predicted:
         for target, (prediction, probability) in predicted:
-            matrix.update(target, prediction.label_map)
+            counts.update(target, prediction.label_map, prediction.confidence)
             thresholds.update(target, probability)
-    return matrix.scores(segmenter.classes.names), thresholds.scores()
+    return counts.scores(segmenter.classes.names, videos_of(pairs)), thresholds.scores()
+
+
+def video_names(pairs: Sequence[Pair]) -> list[str]:
+    """Return the video of each pair: the name of the image without the number at its end.
+
+    [] unless these videos have two frames or more on average.
+    """
+    videos = [_FRAME_NUMBER.sub("", pair.name) for pair in pairs]
+    return videos if 2 * len({*videos}) <= len(videos) else []
+
+
+def videos_of(pairs: Sequence[Pair]) -> list[str] | None:
+    """Return the video of each pair for intervals over videos, as the frames of a video resemble each other.
+
+    None if there are fewer than `MIN_VIDEOS` videos: then every image counts by itself.
+    """
+    videos = video_names(pairs)
+    return videos if len({*videos}) >= MIN_VIDEOS else None
 
 
 def predict_pairs(

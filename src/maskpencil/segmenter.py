@@ -378,13 +378,15 @@ class Segmenter:
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
         """Segment images of one size, and compute the probability (H, W) of the class `index`, in one pass.
 
+        The predictions have a confidence.
+
         Raises:
             ConfigError: there is no such class.
             ImageError: see `predict_batch`.
         """
         _refuse_unfit(images)
         index = read_whole("index", index, least=0, most=len(self.classes) - 1)
-        maps = self.maps(images, Wanted(class_index=index))
+        maps = self.maps(images, Wanted(confidence=True, class_index=index))
         probabilities = [] if maps.probability is None else list(maps.probability)
         return list(zip(self._predictions(images, maps), probabilities, strict=True))
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "convert": "Convert a data set to the format of another tool.",
     "train": "Train a network on a folder of images and masks.",
     "evaluate": "Score a model on a folder of images and masks.",
+    "report": "Show how good a model is, where it fails and which labels are suspect.",
     "quantize": "Convert a model to int8, faster on CPUs, and measure the loss.",
     "predict": "Segment images, folders of images, videos, streams and cameras.",
     "heatmap": "Draw where in an image a network detects a class.",

@@ -34,10 +34,10 @@ def command(
     Everything runs on this machine and takes a few minutes; nothing is downloaded.
     """
     from maskpencil.data.folder import open_folder
-    from maskpencil.evaluation import evaluate
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources
     from maskpencil.inference.video.writers import write_video
+    from maskpencil.report import ReportOptions, write_report
     from maskpencil.scenes import drive, write_scenes
     from maskpencil.segmenter import Segmenter
     from maskpencil.training.config import TrainConfig
@@ -71,7 +71,7 @@ def command(
     say(f"3/4 scoring the network on {IMAGES['test']} test scenes")
     segmenter = Segmenter.from_pretrained(run.model, device=device)
     data = open_folder(folder / "data")
-    scores = evaluate(segmenter, data, split="test")
+    scores = write_report(segmenter, data, folder / "report.html", options=ReportOptions(split="test"))
     write_json(folder / "scores.json", scores.to_dict())
     write_preview(folder / "unseen.png", segmenter, data, data.pairs("test"))
 
@@ -84,6 +84,7 @@ def command(
 
     show(*table(scores), "", f"Done in {time.monotonic() - started:.0f} s. Look at")
     show(f"  {folder / 'overlays' / 'drive.mp4'}   the drive, segmented by the network")
+    show(f"  {folder / 'report.html'}           how good the network is, and where it fails: open it in a browser")
     show(f"  {folder / 'unseen.png'}            unseen scenes, their masks, and the predictions")
     show(f"  {run.folder / 'preview'}         how the predictions improved during training")
     show(f"  {folder / 'data'}                  the training data, laid out as your own data can be")

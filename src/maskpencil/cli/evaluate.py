@@ -24,7 +24,9 @@ from maskpencil.cli.options import (
     refuse_model_as_data,
 )
 from maskpencil.files import written_whole
-from maskpencil.metrics import RoadScores, Scores
+from maskpencil.metrics import DetailedScores, RoadScores
+from maskpencil.metrics.intervals import ROUNDS, Interval
+from maskpencil.metrics.objects import SIZES
 from maskpencil.plain_text import json_text, visible
 from maskpencil.progress import ProgressBar
 from maskpencil.results import refuse_to_replace_file
@@ -97,23 +99,56 @@ def command(
             temporary.write_text(json_text(entries, indent=2) + "\n", encoding="utf-8")
 
 
-def table(scores: Scores) -> list[str]:
+SUMMARY = {
+    "mean IoU": "mean_iou",
+    "pixel accuracy": "pixel_accuracy",
+    "mean accuracy": "mean_accuracy",
+    "frequency weighted IoU": "frequency_weighted_iou",
+    "mean boundary F1": "mean_boundary_f1",
+    "mean Boundary IoU": "mean_boundary_iou",
+}
+"""The titles and the names of the scores of the whole data set."""
+
+COLUMNS = {"accuracy": "accuracy", "precision": "precision", "bound. F1": "boundary_f1", "bound. IoU": "boundary_iou"}
+"""The titles and the names of the scores of a class that follow its IoU."""
+
+
+def table(scores: DetailedScores) -> list[str]:
     """Format the scores as aligned lines, classes first."""
     width = max(len(visible(name)) for name in (*scores.classes, "class"))
     total = sum(each.pixels for each in scores.classes.values()) or 1
-    lines = [f"{'class':<{width}}     IoU  accuracy   share of pixels"]
+    has_intervals = bool(scores.intervals)
+    titles = "".join(f"  {title}" for title in COLUMNS)
+    lines = [f"{'class':<{width}}     IoU{'   95% interval' if has_intervals else ''}{titles}   share of pixels"]
     for name, each in scores.classes.items():
-        iou, accuracy = (f"{v:.4f}" if v is not None else "-" for v in (each.iou, each.accuracy))
-        lines.append(f"{visible(name):<{width}}  {iou:>6}  {accuracy:>8}   {each.pixels / total:>15.2%}")
-    return [
-        *lines,
-        "",
-        f"{'mean IoU':<24} {scores.mean_iou:.4f}",
-        f"{'pixel accuracy':<24} {scores.pixel_accuracy:.4f}",
-        f"{'mean accuracy':<24} {scores.mean_accuracy:.4f}",
-        f"{'frequency weighted IoU':<24} {scores.frequency_weighted_iou:.4f}",
-        f"{'images':<24} {scores.images}",
-    ]
+        low_high = f"  {_range(each.intervals.get('iou')):>14}" if has_intervals else ""
+        others = "".join(f"  {_score(getattr(each, score)):>{len(title)}}" for title, score in COLUMNS.items())
+        lines.append(
+            f"{visible(name):<{width}}  {_score(each.iou):>6}{low_high}{others}   {each.pixels / total:>15.2%}"
+        )
+    lines.append("")
+    for title, name in SUMMARY.items():
+        interval = scores.intervals.get(name)
+        lines.append(f"{title:<24} {getattr(scores, name):.4f}{f'   {_range(interval)}' if interval else ''}")
+    if scores.calibration_error is not None:
+        lines.append(f"{'calibration error':<24} {scores.calibration_error:.4f}")
+    for size in SIZES:
+        objects = [each.objects[size] for each in scores.classes.values()]
+        found, count = sum(each.found for each in objects), sum(each.objects for each in objects)
+        lines.append(f"{f'{size} objects found':<24} {found:,} of {count:,}")
+    lines.append(f"{'images':<24} {scores.images}")
+    if has_intervals:
+        drawn = "images" if scores.groups == scores.images else "videos"
+        lines += ["", f"95% intervals by the bootstrap, {ROUNDS:,} draws of {scores.groups} {drawn}"]
+    return lines
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _range(interval: Interval | None) -> str:
+    return "-" if interval is None else "{:.3f} to {:.3f}".format(*interval)
 
 
 def class_table(scores: RoadScores) -> list[str]:

@@ -25,8 +25,10 @@ from maskpencil.cli.options import (
     options_of,
     refuse_model_as_data,
 )
+from maskpencil.errors import MaskPencilError
+from maskpencil.progress import ProgressBar
 from maskpencil.signals import exit_code
-from maskpencil.terminal import show
+from maskpencil.terminal import say, show
 from maskpencil.training.config import TrainConfig
 
 UNSEEN_SHARE = 0.1
@@ -65,8 +67,13 @@ METAVARS = {
     "tracker": "NAME",
 }
 
+REPORT_SHARE, REPORT_SECONDS = 0.1, 120.0
+"""The report takes at most this share of the time of the training, and at most this many seconds."""
+
 
 if TYPE_CHECKING:
+    from maskpencil.training.train import Run
+
     Options = TrainConfig
 else:
     Options = options_of(TrainConfig, GROUPS, METAVARS)
@@ -85,12 +92,13 @@ def command(
     masks: DataMasks = None,
     split_file: SplitFile = None,
     resume: Annotated[Path | None, option("Continue the interrupted run in this run folder.", INPUT, "RUN")] = None,
+    no_report: Annotated[bool, option("Write no report.html at the end.", OUTPUT)] = False,
     options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008 - frozen
 ) -> int:
     """Train a network on a folder of images and masks.
 
     Settings that are not given take the values of the recipe. The best model so far is kept in RUN/model, where RUN is
-    the run folder.
+    the run folder. RUN/report.html shows at the end how good it is, where it fails, and which labels are suspect.
     """
     started = time.monotonic()  # before torch is loaded, for a time budget is that of the clock on the wall
     config = TrainConfig(**asdict(options))
@@ -126,5 +134,24 @@ def command(
     else:
         show(f"mean IoU {run.mean_iou:.4f} on {run.scored_on or 'the'} validation images")
     show(f"model: {run.model}")
+    if not no_report and not math.isnan(run.mean_iou):
+        _write_report(run, device=config.device, took=time.monotonic() - started)
     show(f"next:  maskpencil predict {run.model} IMAGES_OR_VIDEO")
     return 0
+
+
+def _write_report(run: "Run", *, device: str, took: float) -> None:
+    """Write the report of a run that took `took` seconds; if that fails, say why: the model is safe."""
+    from maskpencil.report import ReportOptions, write_report
+    from maskpencil.segmenter import Segmenter
+
+    file = run.folder / "report.html"
+    options = ReportOptions(seconds=min(REPORT_SHARE * took, REPORT_SECONDS))
+    try:
+        with ProgressBar("writing the report", 1) as bar:
+            segmenter = Segmenter.from_pretrained(run.model, device=device)
+            write_report(segmenter, run.data, file, options=options, progress=bar.update_of)
+    except MaskPencilError as error:
+        say(f"warning: no report was written: {error}")
+    else:
+        show(f"report: {file}")

@@ -91,7 +91,10 @@ class TestTimeAugmentation(_Wrapper):
     def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
         """Segment images of one size, and compute the probability (H, W) of the class `index` for each."""
         return [
-            (Prediction(image, most_probable(probabilities), None, self.classes), probabilities[index])
+            (
+                Prediction(image, most_probable(probabilities), probabilities.max(axis=0), self.classes),
+                probabilities[index],
+            )
             for image, probabilities in zip(images, self.probabilities_batch(images), strict=True)
         ]
 

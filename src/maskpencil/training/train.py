@@ -57,6 +57,7 @@ class Run:
         folder: the run folder.
         model: the folder of the best model.
         mean_iou: the validation score of that model; NaN if no validation pixel is labeled.
+        data: the folder of images and masks, as it was read for training.
         scored_on: the number of scored validation images, such as "4 of 8", if a time budget left out some of
             them; else "".
         stopped_by: the number of the signal, SIGTERM or SIGHUP, that stopped the run; 0 for a completed run. A stopped
@@ -72,6 +73,7 @@ class Run:
     folder: Path
     model: Path
     mean_iou: float
+    data: DataFolder
     scored_on: str = ""
     stopped_by: int = 0
 
@@ -148,7 +150,9 @@ def _fit(trainer: Trainer, run: RunFolder, *, since: float, quiet: bool) -> Run:
     progress = trainer.progress
     score, scored = shared(trainer.accelerator, (progress.best_score, max(progress.best_scores, default=0)))
     count = len(trainer.data.pairs("val"))
-    return Run(run.path, run.model, score, f"{scored} of {count}" if 0 < scored < count else "", stopped_by)
+    return Run(
+        run.path, run.model, score, trainer.data, f"{scored} of {count}" if 0 < scored < count else "", stopped_by
+    )
 
 
 def _settings(config: TrainConfig | None, settings: Mapping[str, Any]) -> TrainConfig:

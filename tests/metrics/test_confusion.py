@@ -144,8 +144,8 @@ def test_the_dictionary_holds_plain_numbers_by_name() -> None:
         "classes",
         "confusion_matrix",
     ]
-    assert entries["classes"]["car"] == {"iou": 1.0, "accuracy": 1.0, "pixels": 1}
-    assert entries["classes"]["sky"] == {"iou": None, "accuracy": None, "pixels": 0}
+    assert entries["classes"]["car"] == {"iou": 1.0, "accuracy": 1.0, "precision": 1.0, "pixels": 1}
+    assert entries["classes"]["sky"] == {"iou": None, "accuracy": None, "precision": None, "pixels": 0}
     assert entries["confusion_matrix"] == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
 
 

@@ -1,0 +1,100 @@
+"""`maskpencil report`."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from maskpencil.cli.options import (
+    INPUT,
+    OUTPUT,
+    DataImages,
+    DataMasks,
+    Device,
+    ImageSize,
+    Precision,
+    RuntimeName,
+    SplitFile,
+    found_model,
+    load_segmenter,
+    option,
+    parse_bytes,
+    refuse_model_as_data,
+)
+from maskpencil.errors import ConfigError
+from maskpencil.files import new_folder, short_name
+from maskpencil.progress import ProgressBar
+from maskpencil.terminal import show
+
+RUNS = Path("runs/report")
+FILE = "report.html"
+
+
+def command(
+    *models_and_data: Annotated[
+        Path,
+        Parameter(
+            help="One or more model folders, such as runs/train/NAME/model, then a folder of images and masks, or a "
+            "video. Further models are compared with the first."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        option(f"The HTML file to write; by default {FILE} in a new folder in {RUNS}.", OUTPUT, "FILE"),
+    ] = None,
+    split: Annotated[Literal["train", "val", "test"], option("The split whose images are scored.", INPUT)] = "val",
+    top: Annotated[
+        int, option("About how many images to show, in addition to the worst image of each class.", OUTPUT, "N")
+    ] = 24,
+    size: Annotated[str, option("The largest size of the HTML file.", OUTPUT, "SIZE")] = "15MB",
+    images: DataImages = None,
+    masks: DataMasks = None,
+    split_file: SplitFile = None,
+    image_size: ImageSize = None,
+    runtime: RuntimeName = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Show how good a model is, where it fails, and which labels may be wrong, in one HTML file.
+
+    The file opens offline, by a double click. Suspected label errors are also listed in label_errors.csv beside it.
+    With a video, which has no masks, the report shows flicker, uncertainty and the shares of the classes over time.
+    """
+    from maskpencil.data.folder import open_folder
+    from maskpencil.data.layout import Places
+    from maskpencil.inference.sources import find_sources
+    from maskpencil.report import ReportOptions, report_video, write_report
+    from maskpencil.report.report import model_names, refuse_to_replace
+
+    if len(models_and_data) < 2:
+        raise ConfigError("report needs a model and data; type maskpencil report MODEL DATA")
+    *paths, data = models_and_data
+    paths = [found_model(path, "report", [*paths[number + 1 :], data]) for number, path in enumerate(paths)]
+    refuse_model_as_data(data, "report")
+    options = ReportOptions(split=split, top=top, size=parse_bytes("--size", size))
+    if out is not None:
+        refuse_to_replace(out)
+    segmenters = [
+        load_segmenter(path, runtime=runtime, device=device, precision=precision, image_size=image_size)
+        for path in paths
+    ]
+    is_video = data.is_file() and find_sources([data])[0].kind == "video"
+    if is_video and len(paths) > 1:
+        raise ConfigError("a video is reported for one model; give one model, or a folder of images and masks")
+    place = RUNS / f"{model_names(paths)[0]}-{short_name(data)}"
+    with new_folder(place) if out is None else nullcontext(out.parent) as folder:
+        file = out or folder / FILE
+        if is_video:
+            with ProgressBar("segmenting", 1) as bar:
+                report_video(segmenters[0], data, file, options=options, progress=bar.update_of)
+        else:
+            with ProgressBar("reading masks", 1) as bar:
+                places = Places(images, masks, split_file)
+                opened = open_folder(data, classes=segmenters[0].classes, places=places, report=bar.update_of)
+            with ProgressBar("evaluating", 1) as bar:
+                scores = write_report(segmenters, opened, file, options=options, progress=bar.update_of, tell=bar.say)
+            interval = scores.intervals.get("mean_iou")
+            shown = f", 95% interval {interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
+            show(f"mean IoU {scores.mean_iou:.4f}{shown}")
+    show(f"report: {file}")

@@ -1,0 +1,65 @@
+"""Compare confidence and accuracy: the reliability curve and the expected calibration error."""
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.label_maps import LabelMap
+
+BINS = 15
+"""The number of equally wide bins of confidence, as in Guo et al."""
+
+
+class CalibrationCounts:
+    """Pixels by predicted class and confidence, summed over a whole data set.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        shape = num_classes, BINS
+        self.pixels = np.zeros(shape, np.int64)
+        """(K, BINS): the number of pixels by predicted class and bin of confidence."""
+        self.hits = np.zeros(shape, np.int64)
+        """(K, BINS): the number of them that are right."""
+        self.confidence = np.zeros(shape, np.float64)
+        """(K, BINS): the sum of their confidences."""
+
+    def update(self, target: LabelMap, prediction: LabelMap, confidence: npt.NDArray[np.floating]) -> None:
+        """Add an image: target, prediction and the confidence in 0..1 of the predicted class, (H, W) each.
+
+        Pixels of target 255 are left out.
+        """
+        counted = target != IGNORE_INDEX
+        classes, sure = prediction[counted], confidence[counted]
+        bins = np.minimum((sure.astype(np.float64) * BINS).astype(np.int64), BINS - 1)
+        cells = classes.astype(np.int64) * BINS + bins
+        shape, size = self.pixels.shape, self.pixels.size
+        self.pixels += np.bincount(cells, minlength=size).reshape(shape)
+        self.hits += np.bincount(cells[classes == target[counted]], minlength=size).reshape(shape)
+        self.confidence += np.bincount(cells, sure, minlength=size).reshape(shape)
+
+    def reliability(self) -> list[tuple[float, float, int]]:
+        """Return the mean confidence, the accuracy and the number of pixels of each bin that has pixels."""
+        pixels, hits, confidence = self.pixels.sum(axis=0), self.hits.sum(axis=0), self.confidence.sum(axis=0)
+        return [
+            (float(confidence[i] / pixels[i]), float(hits[i] / pixels[i]), int(pixels[i]))
+            for i in range(BINS)
+            if pixels[i]
+        ]
+
+    def error(self) -> float:
+        """Compute the expected calibration error: the mean over all pixels of |accuracy - confidence| of their bin.
+
+        NaN if no pixel was counted.
+        """
+        return _error(self.pixels.sum(axis=0), self.hits.sum(axis=0), self.confidence.sum(axis=0))
+
+    def class_errors(self) -> npt.NDArray[np.float64]:
+        """Compute the expected calibration error (K,) of the pixels predicted as each class; NaN if there are none."""
+        return np.array([_error(*row) for row in zip(self.pixels, self.hits, self.confidence, strict=True)])
+
+
+def _error(pixels: npt.NDArray[np.int64], hits: npt.NDArray[np.int64], confidence: npt.NDArray[np.float64]) -> float:
+    total = pixels.sum()
+    return float(np.abs(hits - confidence).sum() / total) if total else float("nan")

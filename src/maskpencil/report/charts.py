@@ -1,0 +1,137 @@
+"""Draw charts as SVG: bars with intervals, curves, shares over time, and the figure of the boundary measures."""
+
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element
+
+from maskpencil.metrics.intervals import Interval
+from maskpencil.report.html import Child, element
+
+Point = tuple[float, float]
+
+WIDTH, HEIGHT, MARGIN = 360, 300, 52
+"""The size of a chart of curves, and of the margin for its labels, in pixels."""
+
+
+def bar(value: float | None, interval: Interval | None, *, label: str) -> Element:
+    """Draw a score in 0..1 as a bar, with its interval as a line over it."""
+    marks: list[Child] = [element("title", label), element("rect", width=100, height=10, class_="track")]
+    if value is not None:
+        marks.append(element("rect", width=round(100 * value, 2), height=10, class_="value"))
+    if interval:
+        low, high = (round(100 * bound, 2) for bound in interval)
+        marks.append(element("path", d=f"M{low} 5H{high}M{low} 2V8M{high} 2V8", class_="interval"))
+    return element("svg", marks, viewBox="0 0 100 10", width=100, height=10, role="img", aria_label=label)
+
+
+def swatch(color: tuple[int, int, int]) -> Element:
+    """Draw a square in the color of a class."""
+    square = element("rect", width=12, height=12, rx=2, fill="#{:02x}{:02x}{:02x}".format(*color))
+    return element("svg", square, viewBox="0 0 12 12", width=12, height=12, class_="swatch", aria_hidden="true")
+
+
+def curve(
+    points: Sequence[Point],
+    *,
+    label: str,
+    across: str,
+    up: str,
+    diagonal: bool = False,
+    marked: Point | None = None,
+) -> Element:
+    """Draw a curve in the unit square.
+
+    Args:
+        points: (x, y) in 0..1.
+        label: the description of the chart.
+        across: the title of the x axis.
+        up: the title of the y axis.
+        diagonal: also draw the line x = y.
+        marked: a point to mark by a circle.
+    """
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return round(MARGIN + x * (WIDTH - MARGIN - 12), 1), round(HEIGHT - MARGIN - y * (HEIGHT - MARGIN - 12), 1)
+
+    parts: list[Child] = [element("title", label)]
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        (left, y), (right, _), (x, bottom), (_, top) = place(0, tick), place(1, tick), place(tick, 0), place(tick, 1)
+        parts += [
+            element("path", d=f"M{left} {y}H{right}M{x} {bottom}V{top}", class_="grid"),
+            element("text", f"{tick:g}", x=left - 6, y=y + 4, text_anchor="end"),
+            element("text", f"{tick:g}", x=x, y=bottom + 16, text_anchor="middle"),
+        ]
+    middle, low = (MARGIN + WIDTH - 12) / 2, HEIGHT - 8
+    parts += [
+        element("text", across, x=middle, y=low, text_anchor="middle"),
+        element("text", up, text_anchor="middle", transform=f"translate(12 {(HEIGHT - MARGIN) / 2}) rotate(-90)"),
+    ]
+    if diagonal:
+        (x0, y0), (x1, y1) = place(0, 0), place(1, 1)
+        parts.append(element("path", d=f"M{x0} {y0}L{x1} {y1}", class_="diagonal"))
+    places = [place(*point) for point in points]
+    if places:
+        parts.append(element("path", d="M" + "L".join(f"{x} {y}" for x, y in places), class_="line"))
+    if len(places) <= 20:
+        parts += [element("circle", cx=x, cy=y, r=3, class_="dot") for x, y in places]
+    if marked:
+        x, y = place(*marked)
+        parts.append(element("circle", cx=x, cy=y, r=6, class_="mark"))
+    return element("svg", parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", class_="chart", role="img", aria_label=label)
+
+
+def over_time(values: Sequence[float], seconds: Sequence[float], *, label: str, most: float | None = None) -> Element:
+    """Draw a share over the time of a video.
+
+    Args:
+        values: the shares, 0..1.
+        seconds: the time of each share.
+        label: the description of the chart.
+        most: the share at the top of the chart; by default the largest of the values, rounded up to 5 %.
+    """
+    width, height, left, bottom = 720, 120, 44, 22
+    top = most or max(0.05, -(-max(values, default=0) // 0.05) * 0.05)
+    end = seconds[-1] if seconds and seconds[-1] > 0 else 1.0
+
+    def x(second: float) -> float:
+        return round(left + second / end * (width - left - 8), 1)
+
+    def y(value: float) -> float:
+        return round(height - bottom - value / top * (height - bottom - 8), 1)
+
+    parts: list[Child] = [element("title", label)]
+    for tick in (0, top / 2, top):
+        parts += [
+            element("path", d=f"M{left} {y(tick)}H{width - 8}", class_="grid"),
+            element("text", f"{tick:.1%}", x=left - 4, y=y(tick) + 4, text_anchor="end"),
+        ]
+    for part in (0, 0.25, 0.5, 0.75, 1):
+        anchor = "end" if part == 1 else "start" if part == 0 else "middle"
+        parts.append(element("text", f"{part * end:.1f} s", x=x(part * end), y=height - 6, text_anchor=anchor))
+    if values:
+        line = "L".join(f"{x(second)} {y(value)}" for second, value in zip(seconds, values, strict=True))
+        parts.append(element("path", d="M" + line, class_="line"))
+    return element("svg", parts, viewBox=f"0 0 {width} {height}", class_="wide chart", role="img", aria_label=label)
+
+
+def boundary_figure() -> Element:
+    """Draw what the boundary measures compare: two boundaries with a tolerance, and the bands along them."""
+    label = (
+        "Left: a predicted boundary counts as right where it runs within the tolerance of the true boundary. Right: "
+        "Boundary IoU compares the class within bands along both boundaries."
+    )
+    true, drawn = "M20 110C60 40 110 40 150 70S190 100 200 60", "M20 118C62 52 112 30 150 78S190 112 200 66"
+    parts: list[Child] = [element("title", label)]
+    parts += [
+        element("path", d=true, class_="tolerance"),
+        element("path", d=true, class_="true"),
+        element("path", d=drawn, class_="line"),
+        element("text", "true boundary and tolerance", x=20, y=16),
+        element("text", "predicted boundary", x=20, y=140, class_="accent"),
+    ]
+    shifted = [
+        element("path", d=true, class_="band"),
+        element("path", d=drawn, class_="band second"),
+        element("text", "bands of target and prediction", x=20, y=16),
+    ]
+    parts.append(element("g", shifted, transform="translate(230 0)"))
+    return element("svg", parts, viewBox="0 0 450 150", class_="wide chart", role="img", aria_label=label)

@@ -1,0 +1,81 @@
+"""Compare two models on the same images: differences of scores with intervals, and the images where each is ahead."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskpencil.metrics import DetailedScores
+from maskpencil.metrics.detailed import measure, score_names
+from maskpencil.metrics.intervals import Interval, bounds, group_sums, resampled_sums
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The score of a second model minus that of a first one, and its 95% interval, None for fewer than two images."""
+
+    value: float
+    interval: Interval | None
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves out 0: the difference would hardly come about by the choice of images."""
+        return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same images.
+
+    Attributes:
+        mean_iou: the difference of the mean IoU.
+        classes: the difference of the IoU of each class by its name; classes that a model never meets are left out.
+        images: the difference of the mean IoU of each image, NaN where all pixels are ignored.
+    """
+
+    mean_iou: Difference
+    classes: dict[str, Difference]
+    images: tuple[float, ...]
+
+
+def compare(one: DetailedScores, other: DetailedScores, groups: Sequence[Hashable] | None = None) -> Comparison:
+    """Compute the scores of `other` minus those of `one`, on the same images drawn for both.
+
+    Args:
+        one: the scores of the first model.
+        other: the scores of the second model, of the same images.
+        groups: the group of each image, such as its video; by default each image by itself.
+    """
+    names = list(one.classes)
+    sums = []
+    for scores in (one, other):
+        tables = np.stack([image.table(len(names)) for image in scores.per_image])
+        sums.append(group_sums(tables, range(len(tables)) if groups is None else groups))
+    values = np.subtract(*(measure(each.sum(axis=0)[None])[0] for each in reversed(sums)))
+    limits = None
+    if len(sums[0]) > 1:
+        drawn = [np.concatenate([measure(part) for part in resampled_sums(each)]) for each in sums]
+        limits = bounds(drawn[1] - drawn[0])
+    differences = {}
+    for column, name in enumerate(score_names(names)):
+        if not np.isnan(values[column]):
+            interval = None if limits is None else (float(limits[0, column]), float(limits[1, column]))
+            differences[name] = Difference(float(values[column]), interval)
+    return Comparison(
+        mean_iou=differences.get(("", "mean_iou"), Difference(float("nan"), None)),
+        classes={name: differences[name, "iou"] for name in names if (name, "iou") in differences},
+        images=tuple(b.mean_iou - a.mean_iou for a, b in zip(one.per_image, other.per_image, strict=True)),
+    )
+
+
+def verdict(comparison: Comparison, one: str, other: str) -> str:
+    """Say which model is better, by how much, and whether that is clear, in points (hundredths) of mean IoU."""
+    difference = comparison.mean_iou
+    by = f"{100 * difference.value:+.1f}"
+    if difference.interval is None:
+        return f"{other} against {one}: {by} points of mean IoU; a single image says nothing about others"
+    low, high = (100 * bound for bound in difference.interval)
+    numbers = f"{by}, 95% {low:+.1f} to {high:+.1f}"
+    if difference.is_clear:
+        return f"{other} is {'better' if difference.value > 0 else 'worse'} than {one} ({numbers} points of mean IoU)"
+    return f"{other} and {one} cannot be told apart by these images ({numbers} points of mean IoU)"

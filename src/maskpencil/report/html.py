@@ -1,0 +1,111 @@
+"""Build HTML as a tree of elements, so that every text is escaped, and write it as one page that loads nothing."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from io import BytesIO
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from maskpencil.plain_text import visible
+
+Child = Element | str | int | float | None
+"""A child of an element: None is left out; everything but elements becomes text."""
+
+GENERATOR = "maskpencil report"
+"""The name in the page's head by which an earlier report is recognized."""
+
+_LONG_WORD = 24
+_BREAK = "\u200b"
+"""Text may be broken after this character, which has no width."""
+
+
+def element(tag: str, *children: Child | Iterable[Child], **attributes: object) -> Element:
+    """Build an element.
+
+    Texts become `plain_text.visible`, since names of files and classes may hold any characters. In the names of
+    attributes, `_` stands for `-`, and a `_` at the end is left out (`class_`). Attributes that are None or False are
+    left out; True gives an attribute without a value.
+    """
+    node = Element(tag)
+    for name, value in attributes.items():
+        if value is not None and value is not False:
+            shown = "" if value is True else f"{value:g}" if isinstance(value, float) else visible(str(value))
+            node.set(name.removesuffix("_").replace("_", "-"), shown)
+    add(node, *children)
+    return node
+
+
+def add(node: Element, *children: Child | Iterable[Child]) -> None:
+    """Add children to an element; the children may be given in lists."""
+    for child in children:
+        if child is None:
+            continue
+        if isinstance(child, Element):
+            node.append(child)
+        elif isinstance(child, str | int | float):
+            text = visible(str(child))
+            if len(node):
+                node[-1].tail = (node[-1].tail or "") + text
+            else:
+                node.text = (node.text or "") + text
+        else:
+            add(node, *child)
+
+
+def name_of(text: str) -> Element:
+    """Return a name given by the user: apart from the direction of the text around it, and breakable if it is long."""
+    node = Element("bdi")
+    parts = re.split(rf"(\S{{{_LONG_WORD}}})", visible(text))
+    node.text = _BREAK.join(part for part in parts if part) if len(text) > _LONG_WORD else visible(text)
+    return node
+
+
+def picture(pixels: npt.NDArray[np.uint8], alternative: str, *, quality: int = 80, **attributes: object) -> Element:
+    """Return an image (H, W, 3) as an element that holds the pixels as WebP; `alternative` describes it in words."""
+    height, width = pixels.shape[:2]
+    return element("img", src=data_address(pixels, quality), alt=alternative, width=width, height=height, **attributes)
+
+
+def data_address(pixels: npt.NDArray[np.uint8], quality: int) -> str:
+    """Return an image (H, W, 3) as WebP in a data: address."""
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=quality, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def page(title: str, *children: Child | Iterable[Child]) -> str:
+    """Return a whole page, which can load nothing and run no script but its own."""
+    style, script = _resource("style.css"), _resource("script.js")
+    policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
+    root = element("html", lang="en")
+    head = SubElement(root, "head")
+    add(
+        head,
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy + "; base-uri 'none'; form-action 'none'"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("meta", name="generator", content=GENERATOR),
+        element("title", title),
+    )
+    SubElement(head, "style").text = style
+    body = SubElement(root, "body")
+    add(body, *children)
+    SubElement(body, "script").text = script
+    return "<!doctype html>\n" + tostring(root, encoding="unicode", method="html") + "\n"
+
+
+@cache
+def _resource(name: str) -> str:
+    return files("maskpencil.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -1,0 +1,259 @@
+"""Find suspected errors of labels: regions whose label is rare for what the network predicts, and whole masks."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.label_maps import LabelMap
+from maskpencil.metrics.boundary import boundary_pixels
+from maskpencil.metrics.calibration import BINS
+from maskpencil.plain_text import csv_cell
+
+Box = tuple[int, int, int, int]
+Counts = npt.NDArray[np.int64]
+
+BORDER = 3
+"""Pixels at most this far from a boundary of the label are left out: boundaries are never drawn exactly."""
+
+MIN_AREA = 30
+"""The smallest number of pixels of a suspected region."""
+
+RARE = 0.02
+"""The largest share, among all pixels predicted like those of a region, of pixels with the region's label."""
+
+MAX_PER_IMAGE = 8
+"""The largest number of suspected regions of one image."""
+
+MIN_IMAGES = 10
+"""With fewer images it is not known what is usual, so that no whole mask is suspected."""
+
+DEVIATIONS = 6.0
+"""Whole masks are suspected if they differ by more than this number of standard deviations from the median."""
+
+LEAST_DEVIATION, LEAST_GAIN_DEVIATION = 0.02, 0.005
+"""The smallest standard deviations, of agreement and of gains, that are taken into account."""
+
+MIN_GAIN = 0.03
+"""The smallest gain of agreement along boundaries for which a mask is suspected to be shifted."""
+
+STEPS = 4
+"""Shifts are tried up to this number of steps in each direction."""
+
+STEP_SHARE = 1 / 300
+"""The length of a step, as a share of the image's diagonal."""
+
+SAMPLES = 2000
+"""The number of pixels near boundaries on which shifts are tried."""
+
+OTHER_IMAGE, SHIFTED, REGION = "other image", "shifted", "region"
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A region that may be labeled wrongly, or a whole mask.
+
+    Attributes:
+        image: the number of the image in the data set.
+        kind: `REGION`; or `OTHER_IMAGE` or `SHIFTED`, for a whole mask.
+        label: the class of the label; None for a whole mask.
+        would_be: the class that the network predicts; None for a whole mask.
+        box: (x0, y0, x1, y1) in pixels, half open.
+        score: how strongly the prediction speaks against the label, see `LabelErrors`.
+        remark: the evidence in words.
+    """
+
+    image: int
+    kind: str
+    label: int | None
+    would_be: int | None
+    box: Box
+    score: float
+    remark: str
+
+
+@dataclass(frozen=True)
+class _Region:
+    image: int
+    label: int
+    would_be: int
+    box: Box
+    bins: Counts
+    """(BINS,): the number of pixels by their confidence."""
+
+
+@dataclass(frozen=True)
+class _Mask:
+    size: tuple[int, int]
+    agreement: float
+    """The share of the labeled pixels that are predicted as labeled."""
+    gain: float
+    """The agreement near boundaries with the best shift minus that without a shift."""
+    shift: tuple[int, int]
+    """The best shift of the label in pixels, down and to the right."""
+    is_bounded: bool
+    """Whether the best shift is shorter than the longest that was tried."""
+
+
+class LabelErrors:
+    """The suspected label errors of a data set; images are added one after the other.
+
+    Regions are connected, of one label and one prediction, and further than `BORDER` from the boundaries of the label.
+    Their score is the mean over their pixels of -log q, times the square root of their area, where q is the share of
+    the label among all pixels of the data set that are predicted as the same class with a like confidence. So a label
+    counts as suspect if it is rare for what the network predicts, not if the network often confuses both classes.
+
+    Whole masks are compared with all others: `OTHER_IMAGE` if the agreement with the prediction is far below the
+    median, `SHIFTED` if the agreement along boundaries grows far more than usual when the mask is shifted. Their
+    score is the missing agreement in points.
+
+    Ideas: Northcutt et al., "Confident Learning", JAIR 2021, for the counts of label and prediction; Rottmann, Reese,
+    "Automated Detection of Label Errors in Semantic Segmentation Datasets", WACV 2023, for ranking connected regions.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        self._counts = np.zeros((num_classes, num_classes, BINS), np.int64)
+        """Pixels by label, prediction and bin of confidence."""
+        self._regions: list[_Region] = []
+        self._masks: list[_Mask] = []
+
+    def add(self, target: LabelMap, prediction: LabelMap, confidence: npt.NDArray[np.floating]) -> None:
+        """Add the next image: target, prediction and the confidence of the prediction in 0..1, (H, W) each."""
+        import cv2  # slow to import
+
+        image, num_classes = len(self._masks), len(self._counts)
+        edge = boundary_pixels(target)
+        near = cv2.dilate(edge.view(np.uint8), np.ones((2 * BORDER + 1, 2 * BORDER + 1), np.uint8)).view(bool)
+        labeled = target != IGNORE_INDEX
+        bins = np.minimum(confidence * np.float32(BINS), BINS - 1).astype(np.int32)
+        codes = (target.astype(np.int32) * num_classes + prediction) * BINS + bins
+        inner = codes[labeled & ~near]
+        self._counts += np.bincount(inner, minlength=self._counts.size).reshape(self._counts.shape)
+        wrong = labeled & (target != prediction)
+        self._regions += _regions(image, np.where(wrong & ~near, codes // BINS, -1), bins, num_classes)
+        total = np.count_nonzero(labeled)
+        agreement = 1 - np.count_nonzero(wrong) / total if total else float("nan")
+        self._masks.append(_Mask(target.shape, agreement, *_best_shift(target, prediction, near)))
+
+    def ranked(self) -> list[Suspect]:
+        """Return all suspects: whole masks, then regions, each with the highest scores first."""
+        surprise = -np.log((self._counts + 1) / (self._counts.sum(axis=0) + len(self._counts)))
+        found = []
+        for region in self._regions:
+            area = int(region.bins.sum())
+            mean = float(region.bins @ surprise[region.label, region.would_be]) / area
+            if mean >= -math.log(RARE):
+                score = mean * math.sqrt(area)
+                remark = f"{area:,} pixels; {math.exp(-mean):.1%} of the pixels predicted so have this label"
+                found.append(Suspect(region.image, REGION, region.label, region.would_be, region.box, score, remark))
+        found.sort(key=lambda suspect: (-suspect.score, suspect.image, suspect.box))
+        kept, seen = [], [0] * len(self._masks)
+        for suspect in found:
+            seen[suspect.image] += 1
+            if seen[suspect.image] <= MAX_PER_IMAGE:
+                kept.append(suspect)
+        return [*self._whole_masks(), *kept]
+
+    def _whole_masks(self) -> list[Suspect]:
+        if len(self._masks) < MIN_IMAGES:
+            return []
+        usual, deviation = _usual([mask.agreement for mask in self._masks], LEAST_DEVIATION)
+        usual_gain, gain_deviation = _usual([mask.gain for mask in self._masks], LEAST_GAIN_DEVIATION)
+        found = []
+        for image, mask in enumerate(self._masks):
+            box = (0, 0, mask.size[1], mask.size[0])
+            if mask.agreement < usual - DEVIATIONS * deviation:
+                remark = f"{mask.agreement:.0%} of its pixels agree with the prediction, usual is {usual:.0%}"
+                found.append(Suspect(image, OTHER_IMAGE, None, None, box, 100 * (usual - mask.agreement), remark))
+            elif mask.is_bounded and mask.gain > max(MIN_GAIN, usual_gain + DEVIATIONS * gain_deviation):
+                down, right = mask.shift
+                remark = (
+                    f"moved by {right:+d} pixels to the right and {down:+d} down, {mask.gain:.1%} more of its pixels "
+                    "along boundaries would agree"
+                )
+                found.append(Suspect(image, SHIFTED, None, None, box, 100 * mask.gain, remark))
+        return sorted(found, key=lambda suspect: (-suspect.score, suspect.image))
+
+
+def _regions(image: int, pairs: npt.NDArray[np.int32], bins: npt.NDArray[np.int32], num_classes: int) -> list[_Region]:
+    """Return the connected regions of each pair of label and prediction; `pairs` (H, W) is -1 outside."""
+    import cv2  # slow to import
+
+    found = []
+    numbers, areas = np.unique(pairs[pairs >= 0], return_counts=True)
+    for number in numbers[areas >= MIN_AREA].tolist():
+        mask = (pairs == number).view(np.uint8)
+        left, top, width, height = cv2.boundingRect(mask)
+        window = slice(top, top + height), slice(left, left + width)
+        _, ids, stats, _ = cv2.connectedComponentsWithStats(mask[window], connectivity=8)
+        for region in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= MIN_AREA) + 1:
+            x, y, w, h, _ = map(int, stats[region])
+            own = ids[y : y + h, x : x + w] == region
+            counts = np.bincount(bins[window][y : y + h, x : x + w][own], minlength=BINS)
+            box = left + x, top + y, left + x + w, top + y + h
+            found.append(_Region(image, number // num_classes, number % num_classes, box, counts))
+    return found
+
+
+def _best_shift(
+    target: LabelMap, prediction: LabelMap, near: npt.NDArray[np.bool_]
+) -> tuple[float, tuple[int, int], bool]:
+    """Return how much better the label fits when it is shifted, the best shift, and whether longer ones fit less.
+
+    Args:
+        target: (H, W) class indices, 255 where ignored.
+        prediction: (H, W) class indices.
+        near: the pixels near the boundaries of the target, of which some are compared.
+    """
+    step = max(1, round(math.hypot(*target.shape) * STEP_SHARE))
+    reach = STEPS * step
+    inner = near[reach:-reach, reach:-reach]
+    rows, columns = np.nonzero(inner)
+    if not len(rows):
+        return 0.0, (0, 0), True
+    chosen = np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).astype(np.int64)
+    rows, columns = rows[chosen] + reach, columns[chosen] + reach
+    predicted, fits = prediction[rows, columns], dict[tuple[int, int], float]()
+
+    def fit(down: int, right: int) -> float:
+        if (down, right) not in fits:
+            moved = target[rows - down * step, columns - right * step]  # the label shifted down and to the right
+            labeled = int(np.count_nonzero(moved != IGNORE_INDEX))
+            fits[down, right] = int(np.count_nonzero(moved == predicted)) / max(1, labeled)
+        return fits[down, right]
+
+    coarse = range(-STEPS, STEPS + 1, 2)
+    best = max(((down, right) for down in coarse for right in coarse), key=lambda shift: fit(*shift))
+    if best != (0, 0):
+        around = ((best[0] + down, best[1] + right) for down in (-1, 0, 1) for right in (-1, 0, 1))
+        best = max((shift for shift in around if max(map(abs, shift)) <= STEPS), key=lambda shift: fit(*shift))
+    return fit(*best) - fit(0, 0), (best[0] * step, best[1] * step), max(map(abs, best)) < STEPS
+
+
+def _usual(values: Sequence[float], least: float) -> tuple[float, float]:
+    """Return the median of values that are not NaN, and the standard deviation estimated from the median deviation."""
+    known = np.array([value for value in values if not math.isnan(value)] or [0.0])
+    median = float(np.median(known))
+    return median, max(least, 1.4826 * float(np.median(np.abs(known - median))))
+
+
+HEADER = ("file", "kind", "class", "would be", "x0", "y0", "x1", "y1", "score", "remark")
+
+
+def csv_rows(suspects: Iterable[Suspect], files: Sequence[str], names: Sequence[str]) -> list[list[str]]:
+    """Return the rows of label_errors.csv: the heading, and a row for each suspect.
+
+    Args:
+        suspects: the suspects, whose order is kept.
+        files: the names of the images.
+        names: the names of the classes.
+    """
+    rows = [list(HEADER)]
+    for each in suspects:
+        classes = ("" if k is None else csv_cell(names[k]) for k in (each.label, each.would_be))
+        place = map(str, each.box)
+        rows.append([csv_cell(files[each.image]), each.kind, *classes, *place, f"{each.score:.2f}", each.remark])
+    return rows

@@ -1,0 +1,385 @@
+"""Write the report of one or several models on a data set, or of a model on a video, as one HTML file."""
+
+import csv
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from maskpencil.data.folder import DataFolder, open_folder
+from maskpencil.data.layout import Pair
+from maskpencil.errors import ConfigError, DataError, OutputError
+from maskpencil.evaluation import evaluate_pairs, match_classes, video_names, videos_of
+from maskpencil.files import written_whole
+from maskpencil.label_maps import LabelMap
+from maskpencil.metrics import DetailedScores
+from maskpencil.parsing import is_several, read_path, read_whole
+from maskpencil.plain_text import counted
+from maskpencil.prediction import Prediction
+from maskpencil.predictor import Predictor
+from maskpencil.report import sections
+from maskpencil.report.compare import compare
+from maskpencil.report.html import GENERATOR, element, name_of, page
+from maskpencil.report.images import GROUPS, choose_images
+from maskpencil.report.label_errors import HEADER, REGION, LabelErrors, Suspect, csv_rows
+from maskpencil.report.shots import Shot, image_shot, present_classes, suspect_shot
+from maskpencil.report.summary import next_steps
+from maskpencil.report.video import describe_video
+from maskpencil.segmenter import load_predictor
+
+QUALITIES = (80, 60, 40)
+"""The qualities of the pictures that are tried in turn until the page is small enough."""
+
+SHOWN_SUSPECTS = 40
+"""The largest number of suspected label errors that the page shows; the CSV file lists all."""
+
+DRAWING_SHARE = 0.3
+"""The share of a limited time that is left for drawing images."""
+
+LABEL_ERRORS = "label_errors.csv"
+"""The name of the file of suspected label errors, beside the report."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """The settings of a report.
+
+    Attributes:
+        split: the split whose images are scored.
+        top: about how many images are shown, in addition to the worst image of each class.
+        size: the largest size of the HTML file in bytes.
+        seconds: the longest time to take: images for which it does not suffice are left out. None is no limit.
+    """
+
+    split: str = "val"
+    top: int = 24
+    size: int = 15_000_000
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        read_whole("top", self.top, least=1)
+        if read_whole("size", self.size) < 1_000_000:
+            raise ConfigError(f"size must be at least 1 MB, but got {self.size} bytes")
+
+
+def write_report(
+    models: Any,
+    data: str | os.PathLike[str] | DataFolder,
+    out: str | os.PathLike[str],
+    *,
+    options: ReportOptions | None = None,
+    progress: Progress = lambda *_: None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> DetailedScores:
+    """Score models on a folder of images and masks, and write one HTML file that shows how good they are and why.
+
+    If label errors are suspected, the file `label_errors.csv` beside it lists them.
+
+    Args:
+        models: a segmenter or a model folder, or a list of them; all others are compared with the first.
+        data: the folder of images and masks.
+        out: the HTML file to write; an earlier report is replaced, another file is not.
+        options: the settings.
+        progress: called with (images done, total).
+        tell: called with remarks on how the data are read.
+
+    Returns:
+        The scores of the first model.
+
+    Example:
+        >>> scores = mp.write_report("runs/train/street/model", "street", "report.html")
+        >>> Path("report.html").is_file(), scores.images
+        (True, 4)
+
+    Raises:
+        ConfigError: an argument has the wrong type or value.
+        DataError: the folder cannot be read, lacks the split, or has other classes than a model.
+        ModelError: a model folder cannot be read.
+        OutputError: another file is in the way, or the files cannot be written.
+    """
+    options, out = options or ReportOptions(), read_path("out", out)
+    started = time.monotonic()
+    refuse_to_replace(out)
+    names, predictors = _loaded(models)
+    first = predictors[0]
+    folder = data if isinstance(data, DataFolder) else open_folder(read_path("data", data), classes=first.classes)
+    folder, line = match_classes(folder, first.classes)
+    if line:
+        tell(line)
+    pairs = list(folder.pairs(options.split))
+    if options.seconds is not None:
+        random.Random(0).shuffle(pairs)  # noqa: S311 - so that those for which the time suffices are like the others
+    end = math.inf if options.seconds is None else started + (1 - DRAWING_SHARE) * options.seconds
+    errors = LabelErrors(len(first.classes))
+
+    def use(target: LabelMap, prediction: Prediction) -> bool:
+        if prediction.confidence is not None:
+            errors.add(target, prediction.label_map, prediction.confidence)
+        return time.monotonic() < end
+
+    scores = [evaluate_pairs(first, folder, pairs, report=_part(progress, 0, len(predictors)), use=use)]
+    pairs = pairs[: scores[0].images]
+    for number, predictor in enumerate(predictors[1:], start=1):
+        scores.append(evaluate_pairs(predictor, folder, pairs, report=_part(progress, number, len(predictors))))
+    found = errors.ranked()
+    files = [_shown(pair, folder) for pair in pairs]
+    whole = {suspect.image for suspect in found if suspect.kind != REGION}
+    shown = [suspect for suspect in found if suspect.kind != REGION or suspect.image not in whole][:SHOWN_SUSPECTS]
+    shots, doubts = _drawn(first, folder, pairs, scores[0], shown, options.top)
+    training = _training(folder, options.split)
+    steps = next_steps(
+        scores[0],
+        training=training,
+        training_images=len(folder.splits.get("train", ())),
+        suspects=len(found),
+        csv=LABEL_ERRORS,
+    )
+    parts = [sections.numbers_section(scores[0], steps, videos=len({*video_names(pairs)}))]
+    if len(scores) > 1:
+        groups = videos_of(pairs)
+        parts.append(
+            sections.comparison_section(names, [compare(scores[0], each, groups) for each in scores[1:]], files)
+        )
+    parts.append(sections.classes_section(scores[0], first.classes, training))
+    parts.append(sections.confusion_section(scores[0], first.classes))
+    parts += [part for part in (sections.calibration_section(scores[0], first.classes),) if part is not None]
+    of = len(folder.pairs(options.split))
+    count = counted(len(pairs), "image") if len(pairs) == of else f"{len(pairs)} of {of} images"
+    lead = element("p", f"{count} of the split {options.split} of ", name_of(str(folder.root)), class_="faint")
+
+    def written(quality: int, most: int) -> str:
+        images = _images_section(shots[:most], quality, first)
+        return _page(
+            f"Report on {names[0]}",
+            lead,
+            [*parts, images, _suspects_section(doubts[:most], quality, found), sections.definitions_section()],
+        )
+
+    _write(out, written, max(len(shots), len(doubts)), options.size)
+    table = out.with_name(LABEL_ERRORS)
+    if found:
+        _write_csv(table, csv_rows(found, files, first.classes.names))
+    else:
+        table.unlink(missing_ok=True)  # that of an earlier report
+    return scores[0]
+
+
+def report_video(
+    model: Any,
+    video: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    options: ReportOptions | None = None,
+    progress: Progress = lambda *_: None,
+) -> None:
+    """Segment a video without truth, and write one HTML file that shows flicker, uncertainty and shares over time.
+
+    Args:
+        model: a segmenter or a model folder.
+        video: the path of the video.
+        out: the HTML file to write; an earlier report is replaced, another file is not.
+        options: the settings.
+        progress: called with (frames done, total); the total may be an estimate.
+
+    Raises:
+        ModelError: the model folder cannot be read.
+        OutputError: another file is in the way, or the file cannot be written.
+        VideoError: no frame of the video can be read.
+    """
+    options, out, path = options or ReportOptions(), read_path("out", out), read_path("video", video)
+    refuse_to_replace(out)
+    (name,), (predictor,) = _loaded([model])
+    found = describe_video(predictor, path, report=progress)
+    shots = [
+        Shot(
+            f"{first:.1f} to {last:.1f} s",
+            (element("p", "the most uncertain frame of this stretch", class_="faint small"),),
+            ((prediction.image, "frame"), (prediction.overlay(legend=False), "prediction")),
+        )
+        for first, last, prediction in found.stretches
+    ]
+    parts = list(sections.video_section(found, predictor.classes))
+    lead = element("p", counted(len(found.seconds), "frame"), " of ", name_of(str(path)), class_="faint")
+
+    def written(quality: int, most: int) -> str:
+        items = [shot.drawn(quality) for shot in shots[:most]]
+        stretches = sections.section("stretches", "Uncertain stretches", element("ol", items, class_="shots"))
+        return _page(f"Report on {name}", lead, [*parts, stretches])
+
+    _write(out, written, len(shots), options.size)
+
+
+def refuse_to_replace(out: Path) -> None:
+    """Refuse to replace files that are not a report, or a table of label errors, of this package.
+
+    Raises:
+        OutputError: there is such a file.
+    """
+    for path, mark in ((out, GENERATOR), (out.with_name(LABEL_ERRORS), ",".join(HEADER))):
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder; give the name of a file, such as {path / 'report.html'}")
+        try:
+            with path.open(encoding="utf-8", errors="replace") as file:
+                is_own = mark in file.read(4096)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be replaced ({error.strerror}); give another name with --out") from error
+        if not is_own:
+            raise OutputError(
+                f"{path}: exists and is not from maskpencil report; move it, or give another name with --out"
+            )
+
+
+def model_names(models: Sequence[Any]) -> list[str]:
+    """Return a short name for each model: the name of its run or folder, or numbers where these are equal."""
+    names = []
+    for model in models:
+        path = Path(model).resolve() if isinstance(model, str | os.PathLike) else None
+        folder = getattr(model, "folder", None) if path is None else path
+        name = "the model" if folder is None else folder.parent.name if folder.name == "model" else folder.name
+        names.append(name or "the model")
+    repeated = len({*names}) < len(names)
+    return [f"{name} ({number})" if repeated else name for number, name in enumerate(names, start=1)]
+
+
+def _loaded(models: Any) -> tuple[list[str], list[Predictor]]:
+    listed = list(models) if is_several(models) else [models]
+    if not listed:
+        raise ConfigError("models must be a model or a list of models, but got an empty list")
+    names, predictors = model_names(listed), [load_predictor(model) for model in listed]
+    for name, predictor in zip(names, predictors, strict=True):
+        if predictor.classes.names != predictors[0].classes.names:
+            raise DataError(
+                f"{name} has other classes than {names[0]}, or has them in another order; compare models that were "
+                "trained on one data set"
+            )
+    return names, predictors
+
+
+def _part(progress: Progress, number: int, count: int) -> Progress:
+    return lambda done, total: progress(number * total + done, count * total)
+
+
+def _drawn(
+    predictor: Predictor,
+    folder: DataFolder,
+    pairs: Sequence[Pair],
+    scores: DetailedScores,
+    shown: Sequence[Suspect],
+    top: int,
+) -> tuple[list[Shot], list[Shot]]:
+    """Read and segment the images to show once more, and draw them and the suspected label errors."""
+    choices = {choice.index: choice for choice in choose_images(scores, top)}
+    doubts: dict[int, list[tuple[int, Suspect]]] = {}
+    for rank, suspect in enumerate(shown):
+        doubts.setdefault(suspect.image, []).append((rank, suspect))
+    shots, ranked = dict[int, Shot](), dict[int, Shot]()
+    for index in sorted({*choices, *doubts}):
+        image, target = folder.read_pair(pairs[index])
+        prediction, name = predictor.predict_batch([image])[0].label_map, _shown(pairs[index], folder)
+        if index in choices:
+            shots[index] = image_shot(
+                name, image, target, prediction, scores.per_image[index], choices[index], predictor.classes
+            )
+        for rank, suspect in doubts.get(index, ()):
+            ranked[rank] = suspect_shot(name, image, target, prediction, suspect, predictor.classes)
+    return [shots[index] for index in choices], [ranked[rank] for rank in sorted(ranked)]
+
+
+def _images_section(shots: Sequence[Shot], quality: int, predictor: Predictor) -> Element:
+    present = present_classes(shots)
+    groups = [group for group in GROUPS if any(group in shot.data["data_groups"].split() for shot in shots)]
+    return sections.section(
+        "images",
+        "Images",
+        element(
+            "p", "The worst, the most uncertain, those around the median and the best; press a picture to enlarge it."
+        ),
+        sections.group_choices(groups, predictor.classes, present, "image-list"),
+        sections.legend(predictor.classes, present),
+        element("ol", [shot.drawn(quality) for shot in shots], class_="shots", id="image-list"),
+    )
+
+
+def _suspects_section(shots: Sequence[Shot], quality: int, found: Sequence[Suspect]) -> Element:
+    masks = sum(suspect.kind != REGION for suspect in found)
+    parts = [f"{counted(len(found) - masks, 'region')} whose label is rare for what the model predicts there"]
+    if masks:
+        parts.insert(0, counted(masks, "whole mask"))
+    text = (
+        f"Suspect are {' and '.join(parts)}. The strongest can be seen here, {LABEL_ERRORS} lists all. "
+        f"Some are errors of the label, some of the model: look first."
+        if found
+        else "No label is suspect."
+    )
+    items = [shot.drawn(quality) for shot in shots]
+    return sections.section(
+        "labels", "Suspected label errors", element("p", text), element("ol", items, class_="shots") if items else None
+    )
+
+
+def _page(title: str, lead: Element, parts: Sequence[Element]) -> str:
+    links = [element("li", element("a", part[0].text or "", href=f"#{part.get('id')}")) for part in parts]
+    viewer = element(
+        "dialog",
+        element("img", alt=""),
+        element("p"),
+        *(element("button", text, type="button") for text in ("previous", "next", "close")),
+        aria_label="Enlarged picture",
+    )
+    return page(
+        title,
+        element("a", "Skip to the numbers", href=f"#{parts[0].get('id')}", class_="skip"),
+        element("header", element("h1", title), lead),
+        element("nav", element("ul", links), aria_label="Sections"),
+        element("main", list(parts)),
+        element("footer", element("p", "Written by maskpencil report. This file loads nothing from the network.")),
+        viewer,
+    )
+
+
+def _write(out: Path, written: Callable[[int, int], str], most: int, size: int) -> None:
+    """Write the page in the best quality, and with the most pictures, that `size` bytes suffice for."""
+    for quality in QUALITIES:
+        content = written(quality, most).encode()
+        if len(content) <= size:
+            break
+    while len(content) > size and most:
+        most //= 2
+        content = written(QUALITIES[-1], most).encode()
+    with written_whole(out) as temporary:
+        temporary.write_bytes(content)
+
+
+def _write_csv(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    text = StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    with written_whole(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+
+def _training(folder: DataFolder, split: str) -> dict[str, tuple[float, int]]:
+    """Return the share of the training pixels of each class, and the number of training images with it."""
+    if split == "train" or not folder.splits.get("train"):
+        return {}
+    counts = folder.class_counts("train")
+    total = counts.sum() or 1
+    shares, images = counts.sum(axis=0) / total, (counts > 0).sum(axis=0)
+    return {name: (float(shares[i]), int(images[i])) for i, name in enumerate(folder.classes.names)}
+
+
+def _shown(pair: Pair, folder: DataFolder) -> str:
+    """Return the path of an image below the data set's folder."""
+    try:
+        return pair.image.relative_to(folder.root).as_posix()
+    except ValueError:
+        return str(pair.image)

@@ -1,0 +1,421 @@
+"""Write the sections of a report: numbers, classes, confusions, calibration, comparison, videos, definitions."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from maskpencil.classes import ClassSet
+from maskpencil.metrics import DetailedScores, RoadScores
+from maskpencil.metrics.boundary import BAND, TOLERANCE
+from maskpencil.metrics.calibration import BINS
+from maskpencil.metrics.detailed import SUMMARY
+from maskpencil.metrics.intervals import ROUNDS, Interval
+from maskpencil.metrics.objects import FOUND, SIZES
+from maskpencil.plain_text import counted
+from maskpencil.report.charts import bar, boundary_figure, curve, over_time, swatch
+from maskpencil.report.compare import Comparison, verdict
+from maskpencil.report.html import Child, element, name_of
+from maskpencil.report.images import GROUPS
+from maskpencil.report.summary import headline, partners, why, worst_class
+from maskpencil.report.video import VideoFindings
+
+MAX_MATRIX_CLASSES = 30
+"""With more classes only the most frequent confusions are listed, not the whole matrix."""
+
+MAX_CONFUSIONS = 40
+MAX_LOST = 10
+
+TITLES = {
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean accuracy",
+    "mean_iou": "mean IoU",
+    "frequency_weighted_iou": "frequency weighted IoU",
+    "mean_boundary_f1": "mean boundary F1",
+    "mean_boundary_iou": "mean Boundary IoU",
+}
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Return a share as text in percent, "–" if it is unknown."""
+    return "–" if value is None or np.isnan(value) else f"{value:.{digits}%}"
+
+
+def section(name: str, title: str, *children: Child | Iterable[Child]) -> Element:
+    """Return a section with a heading that the navigation links to."""
+    heading = element("h2", title, id=f"{name}-title")
+    return element("section", heading, *children, id=name, aria_labelledby=f"{name}-title")
+
+
+def labeled(classes: ClassSet, index: int) -> list[Child]:
+    """Return the color, the number and the name of a class; the number is that in the drawn images."""
+    return [swatch(classes.palette[index]), f"{index + 1} ", name_of(classes.names[index])]
+
+
+def numbers_section(scores: DetailedScores, steps: Sequence[str], *, videos: int) -> Element:
+    """Return the headline, the four published scores and the boundary scores, what stands out, and what to do next.
+
+    `videos` is the number of videos whose frames the images seem to be; 0 if they are no videos.
+    """
+    cards = []
+    for name in ("mean_iou", "pixel_accuracy", "mean_boundary_f1"):
+        value, interval = getattr(scores, name), scores.intervals.get(name)
+        below = f"{TITLES[name]}{f', 95%: {_range(interval)}' if interval else ''}"
+        cards.append(_card(f"{value:.3f}", below))
+    if scores.calibration_error is not None:
+        cards.append(_card(f"{scores.calibration_error:.3f}", "expected calibration error, 0 is best"))
+    remarks: list[Child] = []
+    if worst := worst_class(scores):
+        name, each = worst
+        remarks.append(
+            element("li", "The weakest class is ", name_of(name), f" with IoU {each.iou:.3f}: {why(scores, name)}.")
+        )
+    rows = []
+    for name in SUMMARY:
+        interval = scores.intervals.get(name)
+        cells = [element("th", TITLES[name], scope="row"), _number(getattr(scores, name))]
+        rows.append(element("tr", cells, element("td", _range(interval) if interval else "–")))
+    head = element("tr", *(element("th", text, scope="col") for text in ("score", "value", "95% interval")))
+    table = element("table", element("thead", head), element("tbody", rows))
+    drawn = counted(scores.groups, "image" if scores.groups == scores.images else "video")
+    note = (
+        f"The intervals come from the bootstrap: the scores of {ROUNDS:,} random draws of {drawn}, with repetition. "
+        "They hold for further images like these, not for other places or cameras."
+        if scores.intervals
+        else "One image gives no interval."
+    )
+    if scores.intervals and videos and scores.groups == scores.images:
+        note += (
+            f" By their names the images are frames of {counted(videos, 'video')}, and frames of one video resemble "
+            "each other: on other videos the score may well lie outside of the interval."
+        )
+    return section(
+        "numbers",
+        "How good it is",
+        element("p", headline(scores)),
+        element("div", cards, class_="cards"),
+        element("ul", remarks) if remarks else None,
+        element("h3", "What to do next") if steps else None,
+        element("ol", [element("li", step) for step in steps]) if steps else None,
+        element("h3", "All scores"),
+        element("div", table, class_="scroll"),
+        element("p", note, class_="faint small"),
+    )
+
+
+def classes_section(scores: DetailedScores, classes: ClassSet, training: Mapping[str, tuple[float, int]]) -> Element:
+    """Return the table of the classes, sortable by every column, and the table of objects by size."""
+    total = sum(each.pixels for each in scores.classes.values()) or 1
+    titles = ["class", "IoU", "", "95% interval", "accuracy", "precision", "boundary F1", "Boundary IoU", "share"]
+    titles += ["in training"] if training else []
+    rows = []
+    for index, (name, each) in enumerate(scores.classes.items()):
+        interval = each.intervals.get("iou")
+        drawn = bar(each.iou, interval, label=f"{name}: IoU {_text(each.iou)}")
+        cells = [
+            element("th", labeled(classes, index), scope="row", data_value=name),
+            _number(each.iou),
+            element("td", drawn, data_value=_text(each.iou)),
+            element("td", _range(interval) if interval else "–", data_value=f"{interval[0]:.4f}" if interval else ""),
+            *(_number(getattr(each, score)) for score in ("accuracy", "precision", "boundary_f1", "boundary_iou")),
+            element("td", percent(each.pixels / total, 2), data_value=f"{each.pixels / total:.8f}"),
+        ]
+        if training:
+            share = training.get(name, (0.0, 0))[0]
+            cells.append(element("td", percent(share, 2), data_value=f"{share:.8f}"))
+        rows.append(element("tr", cells))
+    sized = []
+    for index, (_, each) in enumerate(scores.classes.items()):
+        if not any(objects.objects for objects in each.objects.values()):
+            continue
+        cells = [element("th", labeled(classes, index), scope="row")]
+        for objects in each.objects.values():
+            shown = f"{objects.found:,} of {objects.objects:,}" if objects.objects else "–"
+            cells += [
+                element("td", shown, data_value=f"{objects.found / objects.objects:.6f}" if objects.objects else ""),
+                element("td", percent(objects.accuracy), data_value=_text(objects.accuracy)),
+            ]
+        sized.append(element("tr", cells))
+    limits = [*SIZES.values()]
+    return section(
+        "classes",
+        "Classes",
+        _sortable(titles, rows, "Scores by class; press a heading to sort."),
+        element("h3", "Objects by size"),
+        element(
+            "p",
+            f"An object is a connected region of a class in the masks. It counts as found if at least {FOUND:.0%} of "
+            f"its pixels are right. Small means under {limits[1]:,} pixels, large {limits[2]:,} or more.",
+        ),
+        _sortable(
+            ["class", "small found", "pixels", "medium found", "pixels", "large found", "pixels"],
+            sized,
+            "Objects found, and the share of their pixels that is right.",
+        ),
+    )
+
+
+def confusion_section(scores: DetailedScores, classes: ClassSet) -> Element:
+    """Return the confusion matrix in percent of each class, and each class's main partners."""
+    counts, names = scores.confusion_matrix, list(scores.classes)
+    totals = counts.sum(axis=1)
+    rows = []
+    for index in range(len(names)):
+        lost, taken = (partners(row, index, names) for row in (counts[index], counts[:, index]))
+        if lost or taken:
+            title = element("th", labeled(classes, index), scope="row")
+            rows.append(element("tr", title, _partners(lost), _partners(taken)))
+    head = element("tr", *(_text_heading(text) for text in ("class", "its pixels are called", "what is called so")))
+    table = element("table", element("thead", head), element("tbody", rows))
+    parts: list[Child] = [
+        element("p", "Which classes are taken for which; shares of 1% and more."),
+        element("div", table, class_="scroll"),
+    ]
+    if 1 < len(names) <= MAX_MATRIX_CLASSES:
+        numbers = (element("th", str(j + 1), scope="col", title=name) for j, name in enumerate(names))
+        heads = element("tr", element("th", "class", scope="col"), *numbers)
+        body = []
+        for index in range(len(names)):
+            cells = [element("th", labeled(classes, index), scope="row")]
+            for other in range(len(names)):
+                share = counts[index, other] / totals[index] if totals[index] else 0.0
+                cells.append(
+                    _heat(float(share), f"{names[index]} called {names[other]}: {counts[index, other]:,} pixels")
+                )
+            body.append(element("tr", cells))
+        caption = element(
+            "caption", "Rows: the class in the masks. Columns: the predicted class. In percent of the row."
+        )
+        matrix = element("table", caption, element("thead", heads), element("tbody", body), class_="matrix")
+        parts += [element("h3", "Confusion matrix"), element("div", matrix, class_="scroll")]
+    elif len(names) > MAX_MATRIX_CLASSES:
+        wrong = counts.copy()
+        np.fill_diagonal(wrong, 0)
+        order = [divmod(int(place), len(names)) for place in np.argsort(-wrong, axis=None)[:MAX_CONFUSIONS]]
+        body = [
+            element(
+                "tr",
+                element("td", labeled(classes, i)),
+                element("td", labeled(classes, j), class_="text"),
+                element("td", f"{wrong[i, j]:,}"),
+            )
+            for i, j in order
+            if wrong[i, j]
+        ]
+        heads = element(
+            "tr", *(_text_heading(text) for text in ("class in the masks", "predicted class")), element("th", "pixels")
+        )
+        parts += [
+            element("h3", "Most frequent confusions"),
+            element("div", element("table", element("thead", heads), element("tbody", body)), class_="scroll"),
+        ]
+    return section("confusion", "Confusions", *parts)
+
+
+def calibration_section(scores: DetailedScores, classes: ClassSet) -> Element | None:
+    """Return the reliability curve and, for two classes, precision and recall; None without confidences."""
+    if scores.calibration_error is None:
+        return None
+    points = [(confidence, accuracy) for confidence, accuracy, _ in scores.reliability]
+    rows = [
+        element(
+            "tr", element("td", f"{confidence:.3f}"), element("td", f"{accuracy:.3f}"), element("td", f"{pixels:,}")
+        )
+        for confidence, accuracy, pixels in scores.reliability
+    ]
+    head = element("tr", *(element("th", text, scope="col") for text in ("confidence", "right", "pixels")))
+    drawn = curve(points, label="Reliability curve", across="confidence", up="share of right pixels", diagonal=True)
+    figure = element(
+        "figure",
+        drawn,
+        element("figcaption", "On the dashed line confidences are true; below it they are too high."),
+    )
+    table = element("div", element("table", element("thead", head), element("tbody", rows)), class_="scroll")
+    parts: list[Child] = [
+        element(
+            "p",
+            f"The expected calibration error is {scores.calibration_error:.4f}: confidence and share of right pixels "
+            f"differ by {100 * scores.calibration_error:.1f} points on average, over {BINS} bins of confidence.",
+        ),
+        element("div", figure, table, class_="figures"),
+    ]
+    if scores.foreground:
+        parts += _threshold(scores.foreground, scores.precision_recall, classes.names[1])
+    return section("calibration", "Can its confidence be trusted", *parts)
+
+
+def _threshold(road: RoadScores, points: Sequence[tuple[float, float, float]], name: str) -> Iterator[Child]:
+    yield element("h3", "Precision and recall of ", name_of(name))
+    if not points:
+        yield element("p", "No pixel of the masks has this class.")
+        return
+    drawn = curve(
+        [(recall, precision) for _, precision, recall in points],
+        label="Precision and recall at all thresholds",
+        across="recall",
+        up="precision",
+        marked=(road.recall, road.precision),
+    )
+    yield element("figure", drawn)
+    yield element(
+        "p",
+        f"The best F1, {road.max_f1:.3f}, is reached at the threshold {road.threshold:.2f} (circle): precision "
+        f"{road.precision:.3f}, recall {road.recall:.3f}. Without --threshold, 0.50 is used.",
+    )
+
+
+def comparison_section(names: Sequence[str], comparisons: Sequence[Comparison], images: Sequence[str]) -> Element:
+    """Return, for each further model, the differences to the first model, by class and by image."""
+    parts: list[Child] = []
+    for name, comparison in zip(names[1:], comparisons, strict=True):
+        kind = "" if not comparison.mean_iou.is_clear else "better" if comparison.mean_iou.value > 0 else "worse"
+        parts.append(element("p", element("span", verdict(comparison, names[0], name), class_=kind or None)))
+        rows = []
+        for class_name, difference in sorted(comparison.classes.items(), key=lambda item: item[1].value):
+            interval = difference.interval
+            shown = "–" if interval is None else f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}"
+            clear = ("better" if difference.value > 0 else "worse") if difference.is_clear else "not clear"
+            rows.append(
+                element(
+                    "tr",
+                    element("th", name_of(class_name), scope="row", data_value=class_name),
+                    element("td", f"{100 * difference.value:+.1f}", data_value=f"{difference.value:.6f}"),
+                    element("td", shown, data_value=f"{interval[0]:.6f}" if interval else ""),
+                    element("td", clear, data_value=clear),
+                )
+            )
+        parts.append(_sortable(["class", "IoU, points", "95% interval", "verdict"], rows, f"{name} minus {names[0]}"))
+        order = sorted((value, i) for i, value in enumerate(comparison.images) if not np.isnan(value) and value < 0)
+        lost = [element("li", name_of(images[i]), f": {100 * value:+.1f} points") for value, i in order[:MAX_LOST]]
+        parts.append(element("h3", "Images where ", name_of(name), " is worse"))
+        parts.append(element("ul", lost) if lost else element("p", "None."))
+    return section("comparison", "Comparison", *parts)
+
+
+def video_section(found: VideoFindings, classes: ClassSet) -> Iterator[Element]:
+    """Return the sections of a video: flicker and uncertainty over time, and the shares of the classes."""
+    flicker = [0.0 if np.isnan(value) else value for value in found.flicker]
+    mean = found.mean_flicker
+    text = (
+        "No two frames have still pixels, so that flicker cannot be measured."
+        if np.isnan(mean)
+        else f"{mean:.2%} of the pixels that do not move change their class from one frame to the next. "
+        "If this disturbs, predict with --smooth 0.5."
+    )
+    yield section(
+        "flicker",
+        "Flicker",
+        element("p", text),
+        over_time(flicker, found.seconds, label="Share of the still pixels that change their class"),
+    )
+    yield section(
+        "uncertainty",
+        "Uncertainty",
+        element("p", "The mean of 1 - confidence over the pixels of each frame."),
+        over_time(found.uncertainty, found.seconds, label="Mean of 1 - confidence"),
+    )
+    shares = np.array(found.shares)
+    charts: list[Child] = []
+    for index in np.argsort(-shares.mean(axis=0), kind="stable").tolist():
+        if shares[:, index].any():
+            title = element("figcaption", labeled(classes, index), f" {shares[:, index].mean():.1%} on average")
+            values = shares[:, index].tolist()
+            charts.append(
+                element("figure", title, over_time(values, found.seconds, label=f"Share of {classes.names[index]}"))
+            )
+    yield section("shares", "Shares of the classes over time", element("div", charts, class_="figures"))
+
+
+def definitions_section() -> Element:
+    """Return the definitions of the measures, with the figure of the boundary measures."""
+    return section(
+        "definitions",
+        "How the numbers are defined",
+        element(
+            "p",
+            "All scores are computed from counts summed over all images. IoU is TP / (TP + FP + FN), accuracy (recall) "
+            "TP / (TP + FN), precision TP / (TP + FP); ignored pixels count nowhere, and classes that never occur are "
+            "left out of means. Mean IoU of an image is over the classes that occur in it.",
+        ),
+        element(
+            "p",
+            "A boundary pixel has a pixel of another class among its 4 neighbors; ignored pixels and the border of the "
+            "image make no boundary. Boundary F1 combines precision and recall of boundary pixels, which match if one "
+            f"of the same class is at most {TOLERANCE:.2%} of the image's diagonal away. Boundary IoU is that within "
+            f"bands of {BAND:.0%} of the diagonal along the boundaries. Both allow at least one pixel.",
+        ),
+        element("figure", boundary_figure()),
+    )
+
+
+def group_choices(groups: Iterable[str], classes: ClassSet, present: Iterable[int], target: str) -> Element:
+    """Return the choices of the group and the class of the images in the list `target`."""
+    options = [element("option", "all", value="")]
+    options += [element("option", GROUPS[group], value=group) for group in groups]
+    of_class = [element("option", "any", value="")]
+    of_class += [element("option", f"{i + 1} {classes.names[i]}", value=i) for i in present]
+    return element(
+        "div",
+        element("label", "Images: ", element("select", options, data_by="groups")),
+        element("label", "Class: ", element("select", of_class, data_by="classes")),
+        element("output", class_="faint small"),
+        class_="tools",
+        data_list=target,
+    )
+
+
+def legend(classes: ClassSet, present: Iterable[int]) -> Element:
+    """Return the colors, numbers and names of classes."""
+    return element("ul", [element("li", labeled(classes, index)) for index in present], class_="legend")
+
+
+def _card(number: str, below: str) -> Element:
+    return element("div", element("div", number, class_="number"), element("p", below), class_="card")
+
+
+def _range(interval: Interval | None) -> str:
+    return "–" if interval is None else "{:.3f} to {:.3f}".format(*interval)
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None or np.isnan(value) else f"{value:.4f}"
+
+
+def _number(value: float | None) -> Element:
+    text = _text(value)
+    return element("td", f"{value:.3f}" if text else "–", data_value=text)
+
+
+def _text_heading(text: str) -> Element:
+    return element("th", text, scope="col", class_="text")
+
+
+def _heat(share: float, title: str) -> Element:
+    """Return a cell of the confusion matrix, colored by its share."""
+    shade = element("rect", width=44, height=18, rx=3, fill_opacity=round(0.65 * share, 3))
+    shown = f"{100 * share:.0f}" if share >= 0.005 else ""
+    text = element("text", shown, x=22, y=13, text_anchor="middle")
+    drawn = element("svg", shade, text, viewBox="0 0 44 18", width=44, height=18, class_="heat", aria_hidden="true")
+    return element("td", drawn, element("span", f"{share:.1%}", class_="unseen"), title=title)
+
+
+def _partners(pairs: Sequence[tuple[str, float]]) -> Element:
+    cells: list[Child] = []
+    for number, (name, share) in enumerate(pairs):
+        cells += [", " if number else "", name_of(name), f" {share:.0%}"]
+    return element("td", cells or "–", class_="text")
+
+
+def _sortable(titles: Sequence[str], rows: Sequence[Element], caption: str) -> Element:
+    heads = [
+        element(
+            "th",
+            element("button", title, type="button") if title else element("span", "chart", class_="unseen"),
+            scope="col",
+        )
+        for title in titles
+    ]
+    table = element(
+        "table", element("caption", caption), element("thead", element("tr", heads)), element("tbody", rows)
+    )
+    return element("div", table, class_="scroll", tabindex="0", role="region", aria_label=caption)

@@ -1,0 +1,137 @@
+"""Draw the images and the suspected label errors of a report as list items with pictures."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from xml.etree.ElementTree import Element
+
+import numpy as np
+import numpy.typing as npt
+
+from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.images import RGBImage
+from maskpencil.label_maps import LabelMap
+from maskpencil.metrics import ImageScores
+from maskpencil.report.html import Child, element, name_of, picture
+from maskpencil.report.images import (
+    GROUPS,
+    Choice,
+    differing,
+    fitted,
+    painted,
+    reason,
+    share_along_boundaries,
+)
+from maskpencil.report.label_errors import OTHER_IMAGE, SHIFTED, Suspect
+
+CROP = 320
+"""The longer side of the picture of a suspected region, in pixels."""
+
+MARGIN = 24
+"""The smallest margin around a suspected region in its picture, in pixels."""
+
+FRAME = (255, 0, 255)
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A list item: a heading with the file's name, remarks, pictures with captions, and values for the filters."""
+
+    name: str
+    lines: tuple[Child, ...]
+    pictures: tuple[tuple[npt.NDArray[np.uint8], str], ...]
+    data: Mapping[str, str] = field(default_factory=dict)
+
+    def drawn(self, quality: int) -> Element:
+        """Return the list item; `quality` is that of the pictures in WebP, 0..100."""
+        copy = element("button", "copy name", type="button", class_="copy", data_name=self.name)
+        panels = []
+        for pixels, caption in self.pictures:
+            image = picture(pixels, f"{self.name}: {caption}", quality=quality)
+            panels.append(element("button", image, element("span", caption), type="button"))
+        heading = element("h3", name_of(self.name), " ", copy)
+        return element("li", heading, *self.lines, element("div", panels, class_="panels"), class_="shot", **self.data)
+
+
+def image_shot(
+    name: str,
+    image: RGBImage,
+    target: LabelMap,
+    prediction: LabelMap,
+    scores: ImageScores,
+    choice: Choice,
+    classes: ClassSet,
+) -> Shot:
+    """Return the item of an image: image, truth, prediction and where they differ, with the reason in words.
+
+    Args:
+        name: the name of the file.
+        image: (H, W, 3) RGB.
+        target: (H, W) class indices, 255 where ignored.
+        prediction: (H, W) class indices.
+        scores: the counts of the image.
+        choice: why the image was chosen.
+        classes: the classes.
+    """
+    why = reason(scores, classes.names, along=share_along_boundaries(target, prediction))
+    numbers = f"mean IoU {scores.mean_iou:.3f}, {scores.pixel_accuracy:.1%} of the pixels right"
+    if not np.isnan(scores.uncertainty):
+        numbers += f", mean confidence {1 - scores.uncertainty:.3f}"
+    tags = [element("span", GROUPS[group], class_="tag") for group in choice.groups]
+    small = fitted(image)
+    truth, drawn = (fitted(each, nearest=True) for each in (target, prediction))
+    return Shot(
+        name,
+        (element("p", tags, why), element("p", numbers, class_="faint small")),
+        (
+            (small, "image"),
+            (painted(small, truth, classes), "mask"),
+            (painted(small, drawn, classes), "prediction"),
+            (differing(small, truth, drawn), "wrong pixels in orange"),
+        ),
+        {"data_groups": " ".join(choice.groups), "data_classes": " ".join(map(str, scores.classes.tolist()))},
+    )
+
+
+def suspect_shot(
+    name: str, image: RGBImage, target: LabelMap, prediction: LabelMap, suspect: Suspect, classes: ClassSet
+) -> Shot:
+    """Return the item of a suspected label error: the image, the label and the prediction around it."""
+    x0, y0, x1, y1 = suspect.box
+    margin = max(MARGIN, (x1 - x0) // 2, (y1 - y0) // 2)
+    rows = slice(max(0, y0 - margin), y1 + margin)
+    columns = slice(max(0, x0 - margin), x1 + margin)
+    crops = [fitted(each[rows, columns], CROP, nearest=each.ndim == 2) for each in (image, target, prediction)]
+    factor = crops[0].shape[1] / image[rows, columns].shape[1]
+    place = tuple(
+        round((value - start) * factor)
+        for value, start in zip((x0, y0, x1, y1), (columns.start, rows.start) * 2, strict=True)
+    )
+    label, would_be = (None if k is None else classes.names[k] for k in (suspect.label, suspect.would_be))
+    says: list[Child] = ["labeled ", name_of(label or ""), ", would be ", name_of(would_be or "")]
+    whole = {SHIFTED: ["the mask looks shifted"], OTHER_IMAGE: ["the mask looks like that of another image"]}
+    numbers = f"score {suspect.score:.0f}; {suspect.remark}; box {x0}, {y0} to {x1}, {y1}"
+    return Shot(
+        name,
+        (element("p", whole.get(suspect.kind, says)), element("p", numbers, class_="faint small")),
+        (
+            (_framed(crops[0], place), "image"),
+            (_framed(painted(crops[0], crops[1], classes), place), "label"),
+            (_framed(painted(crops[0], crops[2], classes), place), "prediction"),
+        ),
+    )
+
+
+def present_classes(shots: Sequence[Shot]) -> list[int]:
+    """Return the classes that occur in the images, ordered by their index."""
+    found = {int(k) for shot in shots for k in shot.data.get("data_classes", "").split()}
+    return sorted(found - {IGNORE_INDEX})
+
+
+def _framed(pixels: npt.NDArray[np.uint8], box: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Draw a frame of one pixel around a box (x0, y0, x1, y1)."""
+    from PIL import Image, ImageDraw
+
+    canvas = Image.fromarray(pixels)
+    x0, y0, x1, y1 = box
+    ImageDraw.Draw(canvas).rectangle((x0 - 2, y0 - 2, x1 + 1, y1 + 1), outline=FRAME)
+    return np.asarray(canvas)
