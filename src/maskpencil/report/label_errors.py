@@ -83,6 +83,8 @@ class _Region:
     box: Box
     bins: Counts
     """(BINS,): the number of pixels by their confidence."""
+    own: Counts
+    """(2, BINS): the pixels of the image with this label and prediction, and all with this prediction."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,8 @@ class LabelErrors:
 
     Regions are connected, of one label and one prediction, and further than `BORDER` from the boundaries of the label.
     Their score is the mean over their pixels of -log q, times the square root of their area, where q is the share of
-    the label among all pixels of the data set that are predicted as the same class with a like confidence. So a label
-    counts as suspect if it is rare for what the network predicts, not if the network often confuses both classes.
+    the label among the pixels of all other images that are predicted as the same class with a like confidence. So a
+    label is suspect if it is rare for what the network predicts, not if the network often confuses both classes.
 
     Whole masks are compared with all others: `OTHER_IMAGE` if the agreement with the prediction is far below the
     median, `SHIFTED` if the agreement along boundaries grows far more than usual when the mask is shifted. Their
@@ -130,21 +132,23 @@ class LabelErrors:
         labeled = target != IGNORE_INDEX
         bins = np.minimum(confidence * np.float32(BINS), BINS - 1).astype(np.int32)
         codes = (target.astype(np.int32) * num_classes + prediction) * BINS + bins
-        inner = codes[labeled & ~near]
-        self._counts += np.bincount(inner, minlength=self._counts.size).reshape(self._counts.shape)
+        counts = np.bincount(codes[labeled & ~near], minlength=self._counts.size).reshape(self._counts.shape)
+        self._counts += counts
         wrong = labeled & (target != prediction)
-        self._regions += _regions(image, np.where(wrong & ~near, codes // BINS, -1), bins, num_classes)
+        self._regions += _regions(image, np.where(wrong & ~near, codes // BINS, -1), bins, counts)
         total = np.count_nonzero(labeled)
         agreement = 1 - np.count_nonzero(wrong) / total if total else float("nan")
         self._masks.append(_Mask(target.shape, agreement, *_best_shift(target, prediction, near)))
 
     def ranked(self) -> list[Suspect]:
         """Return all suspects: whole masks, then regions, each with the highest scores first."""
-        surprise = -np.log((self._counts + 1) / (self._counts.sum(axis=0) + len(self._counts)))
+        predicted = self._counts.sum(axis=0)
         found = []
         for region in self._regions:
             area = int(region.bins.sum())
-            mean = float(region.bins @ surprise[region.label, region.would_be]) / area
+            same = self._counts[region.label, region.would_be] - region.own[0]
+            surprise = -np.log((same + 1) / (predicted[region.would_be] - region.own[1] + len(self._counts)))
+            mean = float(region.bins @ surprise) / area
             if mean >= -math.log(RARE):
                 score = mean * math.sqrt(area)
                 remark = f"{area:,} pixels; {math.exp(-mean):.1%} of the pixels predicted so have this label"
@@ -178,8 +182,15 @@ class LabelErrors:
         return sorted(found, key=lambda suspect: (-suspect.score, suspect.image))
 
 
-def _regions(image: int, pairs: npt.NDArray[np.int32], bins: npt.NDArray[np.int32], num_classes: int) -> list[_Region]:
-    """Return the connected regions of each pair of label and prediction; `pairs` (H, W) is -1 outside."""
+def _regions(image: int, pairs: npt.NDArray[np.int32], bins: npt.NDArray[np.int32], counts: Counts) -> list[_Region]:
+    """Return the connected regions of each pair of label and prediction.
+
+    Args:
+        image: the number of the image.
+        pairs: (H, W) label times K plus prediction, -1 outside of all regions.
+        bins: (H, W) the bin of the confidence.
+        counts: (K, K, BINS) the pixels of the image.
+    """
     import cv2  # slow to import
 
     found = []
@@ -189,12 +200,14 @@ def _regions(image: int, pairs: npt.NDArray[np.int32], bins: npt.NDArray[np.int3
         left, top, width, height = cv2.boundingRect(mask)
         window = slice(top, top + height), slice(left, left + width)
         _, ids, stats, _ = cv2.connectedComponentsWithStats(mask[window], connectivity=8)
+        label, would_be = divmod(number, len(counts))
+        own = np.stack([counts[label, would_be], counts[:, would_be].sum(axis=0)])
         for region in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= MIN_AREA) + 1:
             x, y, w, h, _ = map(int, stats[region])
-            own = ids[y : y + h, x : x + w] == region
-            counts = np.bincount(bins[window][y : y + h, x : x + w][own], minlength=BINS)
+            inside = ids[y : y + h, x : x + w] == region
+            within = np.bincount(bins[window][y : y + h, x : x + w][inside], minlength=BINS)
             box = left + x, top + y, left + x + w, top + y + h
-            found.append(_Region(image, number // num_classes, number % num_classes, box, counts))
+            found.append(_Region(image, label, would_be, box, within, own))
     return found
 
 

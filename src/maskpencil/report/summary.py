@@ -92,7 +92,9 @@ def next_steps(
     """
     steps = []
     if suspects:
-        which = "the suspected label error" if suspects == 1 else f"the strongest of {suspects:,} suspected label errors"
+        which = (
+            "the suspected label error" if suspects == 1 else f"the strongest of {suspects:,} suspected label errors"
+        )
         steps.append(f"Look at {which} below: wrong labels cap every score. {csv} lists all.")
     worst = worst_class(scores)
     if worst:
