@@ -147,7 +147,7 @@ PLACES: dict[str, list[Step]] = {
     ],
     "a kind of source": [("inference/sources.py", "find_sources", "what the arguments of `predict` may be")],
     "a score": [
-        ("metrics.py", "Scores", "a field, computed in `ConfusionMatrix.scores`"),
+        ("metrics/detailed.py", "DetailedScores", "a field, computed in `DetailedCounts.scores` from counts of each image"),
         ("cli/evaluate.py", "table", "where it is printed"),
     ],
     "a check of the doctor": [
@@ -160,6 +160,10 @@ PLACES: dict[str, list[Step]] = {
         ("data/faults.py", "fault", "how a check in one of these files reports"),
     ],
     "a command": [("cli/__init__.py", "COMMANDS", "a file in this folder with `command`, entered here")],
+    "a section of the report": [
+        ("report/report.py", "write_report", "what the report consists of, in its order"),
+        ("report/sections.py", "numbers_section", "each section is a function like this"),
+    ],
     "a kind of region file": [
         ("regions/write.py", "_DOCUMENTS", "a class like `_GeoJson`, entered here"),
         ("regions/write.py", "RegionFormat", "its name"),

@@ -112,7 +112,7 @@ def test_images_are_filtered_by_group_and_class(browser: Browser, report: Path) 
     assert shown.count() == everything, "the ball is in every image"
 
 
-def test_pictures_are_enlarged_and_turned_over_by_keys(browser: Browser, report: Path) -> None:
+def test_images_are_enlarged_and_turned_over_by_keys(browser: Browser, report: Path) -> None:
     page, *_ = opened(browser, report)
     page.locator("#image-list .panels button").first.press("Enter")
     viewer = page.locator("dialog")

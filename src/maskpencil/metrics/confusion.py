@@ -17,7 +17,7 @@ _BYTES = 256
 
 @dataclass(frozen=True)
 class ClassScores:
-    """The scores of one class, in 0..1, or None where the class does not occur.
+    """The scores of one class, in 0..1, or None if the class does not occur.
 
     `iou` is TP / (TP + FP + FN), `accuracy` (recall) TP / (TP + FN), `precision` TP / (TP + FP); `pixels` is the number
     of pixels of the class in the targets.

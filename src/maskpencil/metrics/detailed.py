@@ -49,6 +49,12 @@ class ObjectScores:
 
     `objects` is their number, `found` the number of objects at least half of whose pixels were predicted as the class,
     `accuracy` the share of all their pixels that was predicted as the class, None without objects.
+
+    Example:
+        >>> scores = mp.evaluate("runs/train/street/model", "street")
+        >>> cars = scores.classes["car"].objects["small"]
+        >>> cars.found <= cars.objects
+        True
     """
 
     objects: int
@@ -62,12 +68,18 @@ class ObjectScores:
 
 @dataclass(frozen=True)
 class DetailedClassScores(ClassScores):
-    """The scores of one class, with those of its boundaries and objects; None where the class does not occur.
+    """The scores of one class, with those of its boundaries and objects; None if the class does not occur.
 
     `boundary_f1` and `boundary_iou` are in 0..1, see `metrics.boundary`. `objects` holds the scores of the small,
     medium and large objects, see `metrics.objects.SIZES`. `intervals` holds the 95% intervals of the scores by their
     names. `calibration_error` is the expected calibration error of the pixels predicted as the class, None without
     confidences.
+
+    Example:
+        >>> road = mp.evaluate("runs/train/street/model", "street").classes["road"]
+        >>> low, high = road.intervals["iou"]
+        >>> low <= high, 0 <= road.boundary_f1 <= 1
+        (True, True)
     """
 
     boundary_f1: float | None
@@ -97,6 +109,12 @@ class ImageScores:
             `boundary_counts`.
         confused: (p, 3) the target's class, the predicted class, and the number of pixels of each pair that occurs.
         uncertainty: the mean of 1 - confidence over all pixels that are not ignored, 0..1; NaN if unknown.
+
+    Example:
+        >>> scores = mp.evaluate("runs/train/street/model", "street")
+        >>> worst = min(scores.per_image, key=lambda image: image.mean_iou)
+        >>> 0 <= worst.mean_iou <= scores.mean_iou, 0 <= worst.uncertainty <= 1
+        (True, True)
     """
 
     classes: npt.NDArray[np.int64]

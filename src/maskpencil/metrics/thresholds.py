@@ -38,6 +38,14 @@ class RoadScores:
     All measures are NaN if no pixel is of the class, since there is no recall and so no best threshold. If all pixels
     are of the class, only `false_positive_rate` is NaN.
 
+    Example:
+        >>> from maskpencil.metrics import ThresholdCounts
+        >>> counts = ThresholdCounts(1)
+        >>> counts.update(np.array([[0, 1, 1]]), np.array([[0.2, 0.6, 0.9]]))
+        >>> scores = counts.scores()
+        >>> scores.max_f1, scores.recall, scores.images
+        (1.0, 1.0, 1)
+
     Source: Fritsch, Kuehnl, Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms",
     ITSC 2013, and the benchmark's development kit. The benchmark ranks by these measures after warping
     images to a view from above; here the measures are computed in the image itself.

@@ -67,10 +67,10 @@ def name_of(text: str) -> Element:
     return node
 
 
-def picture(pixels: npt.NDArray[np.uint8], alternative: str, *, quality: int = 80, **attributes: object) -> Element:
+def embedded_image(pixels: npt.NDArray[np.uint8], alternative: str, *, quality: int) -> Element:
     """Return an image (H, W, 3) as an element that holds the pixels as WebP; `alternative` describes it in words."""
     height, width = pixels.shape[:2]
-    return element("img", src=data_address(pixels, quality), alt=alternative, width=width, height=height, **attributes)
+    return element("img", src=data_address(pixels, quality), alt=alternative, width=width, height=height)
 
 
 def data_address(pixels: npt.NDArray[np.uint8], quality: int) -> str:

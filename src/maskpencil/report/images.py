@@ -53,7 +53,7 @@ def choose_images(scores: DetailedScores, most: int) -> list[Choice]:
     """Choose about `most` images: the worst, the most uncertain, those around the median and the best.
 
     For each class the image in which the largest number of its pixels is wrong is added, so that every class can be
-    looked at; for many classes, only for the classes with the lowest IoU. Images without a counted pixel are left out.
+    judged; for many classes, only for the classes with the lowest IoU. Images without a counted pixel are left out.
     """
     images = scores.per_image
     order = sorted((i for i, image in enumerate(images) if not math.isnan(image.mean_iou)), key=_quality(images))

@@ -34,7 +34,7 @@ from maskpencil.report.video import describe_video
 from maskpencil.segmenter import load_predictor
 
 QUALITIES = (80, 60, 40)
-"""The qualities of the pictures that are tried in turn until the page is small enough."""
+"""The qualities of the images that are tried in turn until the page is small enough."""
 
 SHOWN_SUSPECTS = 40
 """The largest number of suspected label errors that the page shows; the CSV file lists all."""
@@ -57,6 +57,14 @@ class ReportOptions:
         top: about how many images are shown, in addition to the worst image of each class.
         size: the largest size of the HTML file in bytes.
         seconds: the longest time to take: images for which it does not suffice are left out. None is no limit.
+
+    Example:
+        >>> options = mp.ReportOptions(split="test", top=8)
+        >>> mp.write_report("runs/train/street/model", "street", "test.html", options=options).images
+        2
+
+    Raises:
+        ConfigError: `top` is below 1, or `size` is below 1 MB.
     """
 
     split: str = "val"
@@ -96,8 +104,8 @@ def write_report(
 
     Example:
         >>> scores = mp.write_report("runs/train/street/model", "street", "report.html")
-        >>> Path("report.html").is_file(), scores.images
-        (True, 4)
+        >>> scores.images
+        4
 
     Raises:
         ConfigError: an argument has the wrong type or value.
@@ -301,9 +309,7 @@ def _images_section(shots: Sequence[Shot], quality: int, predictor: Predictor) -
     return sections.section(
         "images",
         "Images",
-        element(
-            "p", "The worst, the most uncertain, those around the median and the best; press a picture to enlarge it."
-        ),
+        element("p", "The worst, the most uncertain, those around the median and the best; press one to enlarge it."),
         sections.group_choices(groups, predictor.classes, present, "image-list"),
         sections.legend(predictor.classes, present),
         element("ol", [shot.drawn(quality) for shot in shots], class_="shots", id="image-list"),
@@ -334,7 +340,7 @@ def _page(title: str, lead: Element, parts: Sequence[Element]) -> str:
         element("img", alt=""),
         element("p"),
         *(element("button", text, type="button") for text in ("previous", "next", "close")),
-        aria_label="Enlarged picture",
+        aria_label="Enlarged image",
     )
     return page(
         title,
@@ -348,7 +354,7 @@ def _page(title: str, lead: Element, parts: Sequence[Element]) -> str:
 
 
 def _write(out: Path, written: Callable[[int, int], str], most: int, size: int) -> None:
-    """Write the page in the best quality, and with the most pictures, that `size` bytes suffice for."""
+    """Write the page in the best quality, and with the most images, that `size` bytes suffice for."""
     for quality in QUALITIES:
         content = written(quality, most).encode()
         if len(content) <= size:

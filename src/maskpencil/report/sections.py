@@ -43,8 +43,8 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def section(name: str, title: str, *children: Child | Iterable[Child]) -> Element:
     """Return a section with a heading that the navigation links to."""
-    heading = element("h2", title, id=f"{name}-title")
-    return element("section", heading, *children, id=name, aria_labelledby=f"{name}-title")
+    heading = element("h2", title)
+    return element("section", heading, *children, id=name, aria_label=title)
 
 
 def labeled(classes: ClassSet, index: int) -> list[Child]:
@@ -168,7 +168,7 @@ def confusion_section(scores: DetailedScores, classes: ClassSet) -> Element:
     head = element("tr", *(_text_heading(text) for text in ("class", "its pixels are called", "what is called so")))
     table = element("table", element("thead", head), element("tbody", rows))
     parts: list[Child] = [
-        element("p", "Which classes are taken for which; shares of 1% and more."),
+        element("p", "Which classes are confused; shares of 1% and more."),
         element("div", table, class_="scroll"),
     ]
     if 1 < len(names) <= MAX_MATRIX_CLASSES:

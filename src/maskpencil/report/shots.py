@@ -1,4 +1,4 @@
-"""Draw the images and the suspected label errors of a report as list items with pictures."""
+"""Draw the images and the suspected label errors of a report as list items."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.metrics import ImageScores
-from maskpencil.report.html import Child, element, name_of, picture
+from maskpencil.report.html import Child, element, embedded_image, name_of
 from maskpencil.report.images import (
     GROUPS,
     Choice,
@@ -24,32 +24,32 @@ from maskpencil.report.images import (
 from maskpencil.report.label_errors import OTHER_IMAGE, SHIFTED, Suspect
 
 CROP = 320
-"""The longer side of the picture of a suspected region, in pixels."""
+"""The longer side of the panels of a suspected region, in pixels."""
 
 MARGIN = 24
-"""The smallest margin around a suspected region in its picture, in pixels."""
+"""The smallest margin around a suspected region in its panels, in pixels."""
 
 FRAME = (255, 0, 255)
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A list item: a heading with the file's name, remarks, pictures with captions, and values for the filters."""
+    """A list item: a heading with the file's name, remarks, images with captions, and values for the filters."""
 
     name: str
     lines: tuple[Child, ...]
-    pictures: tuple[tuple[npt.NDArray[np.uint8], str], ...]
+    panels: tuple[tuple[npt.NDArray[np.uint8], str], ...]
     data: Mapping[str, str] = field(default_factory=dict)
 
     def drawn(self, quality: int) -> Element:
-        """Return the list item; `quality` is that of the pictures in WebP, 0..100."""
+        """Return the list item; `quality` is that of the images in WebP, 0..100."""
         copy = element("button", "copy name", type="button", class_="copy", data_name=self.name)
-        panels = []
-        for pixels, caption in self.pictures:
-            image = picture(pixels, f"{self.name}: {caption}", quality=quality)
-            panels.append(element("button", image, element("span", caption), type="button"))
+        buttons = []
+        for pixels, caption in self.panels:
+            image = embedded_image(pixels, f"{self.name}: {caption}", quality=quality)
+            buttons.append(element("button", image, element("span", caption), type="button"))
         heading = element("h3", name_of(self.name), " ", copy)
-        return element("li", heading, *self.lines, element("div", panels, class_="panels"), class_="shot", **self.data)
+        return element("li", heading, *self.lines, element("div", buttons, class_="panels"), class_="shot", **self.data)
 
 
 def image_shot(
