@@ -147,7 +147,7 @@ PLACES: dict[str, list[Step]] = {
     ],
     "a kind of source": [("inference/sources.py", "find_sources", "what the arguments of `predict` may be")],
     "a score": [
-        ("metrics/detailed.py", "DetailedScores", "a field, computed in `DetailedCounts.scores` from counts of each image"),
+        ("metrics/detailed.py", "DetailedScores", "a field, computed in `DetailedCounts.scores` from counts"),
         ("cli/evaluate.py", "table", "where it is printed"),
     ],
     "a check of the doctor": [

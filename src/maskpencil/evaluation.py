@@ -103,7 +103,7 @@ def evaluate_class(
     index = segmenter.classes.index(name)
     segmenter, folder = _opened(segmenter, data, tell)
     counts, thresholds = DetailedCounts(len(segmenter.classes)), ThresholdCounts(index)
-    pairs, call = folder.pairs(split), partial(segmenter.predict_class, index=index)
+    pairs, call = folder.pairs(split), partial(segmenter.predict_class, index=index, confidence=True)
     with closing(predict_pairs(segmenter, folder, pairs, call, report=report)) as predicted:
         for target, (prediction, probability) in predicted:
             counts.update(target, prediction.label_map, prediction.confidence)
@@ -112,12 +112,13 @@ def evaluate_class(
 
 
 def video_names(pairs: Sequence[Pair]) -> list[str]:
-    """Return the video of each pair: the name of the image without the number at its end.
+    """Return the video of each pair, if the names look like those of frames: a name with a digit, then a number.
 
-    [] unless these videos have two frames or more on average.
+    [] unless these videos have two frames or more on average. Names such as IMG_0001 say nothing about videos.
     """
     videos = [_FRAME_NUMBER.sub("", pair.name) for pair in pairs]
-    return videos if 2 * len({*videos}) <= len(videos) else []
+    are_frames = all(re.search(r"\d|/", video) for video in videos)
+    return videos if are_frames and 2 * len({*videos}) <= len(videos) else []
 
 
 def videos_of(pairs: Sequence[Pair]) -> list[str] | None:

@@ -73,7 +73,13 @@ class Predictor(Protocol):
     ) -> list[Prediction]:
         """Segment images of one size, see `Segmenter.predict_batch`."""
 
-    def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:  # noqa: ARG002
+    def predict_class(
+        self,
+        images: Sequence[RGBImage],  # noqa: ARG002
+        index: int,  # noqa: ARG002
+        *,
+        confidence: bool = False,  # noqa: ARG002
+    ) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
         """Segment images and compute the probability of one class, see `Segmenter.predict_class`."""
         raise ConfigError(f"{type(self).__name__} does not compute the probability of one class; use a Segmenter")
 

@@ -375,10 +375,12 @@ class Segmenter:
         _refuse_unfit(images)
         return self._predictions(images, self.maps(images, Wanted(confidence=confidence, entropy=entropy)))
 
-    def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
+    def predict_class(
+        self, images: Sequence[RGBImage], index: int, *, confidence: bool = False
+    ) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
         """Segment images of one size, and compute the probability (H, W) of the class `index`, in one pass.
 
-        The predictions have a confidence.
+        With `confidence`, the predictions have one.
 
         Raises:
             ConfigError: there is no such class.
@@ -386,7 +388,7 @@ class Segmenter:
         """
         _refuse_unfit(images)
         index = read_whole("index", index, least=0, most=len(self.classes) - 1)
-        maps = self.maps(images, Wanted(confidence=True, class_index=index))
+        maps = self.maps(images, Wanted(confidence=confidence, class_index=index))
         probabilities = [] if maps.probability is None else list(maps.probability)
         return list(zip(self._predictions(images, maps), probabilities, strict=True))
 

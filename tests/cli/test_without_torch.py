@@ -134,11 +134,14 @@ def test_images_and_videos_are_predicted_as_with_torch(run, model, tiny_folder, 
 
 
 @pytest.mark.slow
-def test_a_model_is_scored(run, model, tiny_folder, tmp_path):
+def test_a_model_is_scored_and_reported(run, model, tiny_folder, tmp_path):
     code, out, err = run("evaluate", model, tiny_folder, *CPU, "--json", "scores.json")
     assert (code, err) == (0, "")
     assert out.startswith("the split val: 3 of 9 images\non cpu by openvino in fp32\n")
     assert json.loads((tmp_path / "scores.json").read_text())["images"] == 3
+    code, out, _ = run("report", model, tiny_folder, *CPU, "--out", "report.html")
+    assert (code, out.splitlines()[-1]) == (0, "report: report.html")
+    assert (tmp_path / "report.html").is_file()
 
 
 @pytest.mark.slow

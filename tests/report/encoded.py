@@ -32,6 +32,9 @@ class Encoded(mp.Predictor):
     def classes(self) -> ClassSet:
         return self._classes
 
+    def sureness(self, image: RGBImage) -> npt.NDArray[np.float32] | None:
+        return image[..., 1] / np.float32(255)
+
     def predict_batch(
         self,
         images: Sequence[RGBImage],
@@ -40,8 +43,7 @@ class Encoded(mp.Predictor):
         entropy: bool = False,  # noqa: ARG002
     ) -> list[Prediction]:
         return [
-            Prediction(image, self.wrong(image[..., 0] // 8), (image[..., 1] / np.float32(255)), self.classes)
-            for image in images
+            Prediction(image, self.wrong(image[..., 0] // 8), self.sureness(image), self.classes) for image in images
         ]
 
 

@@ -92,6 +92,30 @@ def test_ignored_pixels_and_empty_masks_are_not_suspect() -> None:
     assert errors({2: void, 4: part}).ranked() == []
 
 
+def test_what_was_hardly_seen_is_not_rare() -> None:
+    found = LabelErrors(150)
+    for image in range(2):
+        prediction = scene(image)
+        prediction[100:112, 30:50] = 100 + image  # classes that no other image has
+        found.add(scene(image), prediction, np.full(SIZE, 0.98, np.float32))
+    assert found.ranked() == []
+
+
+def test_a_large_image_is_searched_in_steps_and_its_boxes_are_in_its_pixels() -> None:
+    found = LabelErrors(4)
+    for image in range(20):
+        truth = scene(image).repeat(8, axis=0).repeat(8, axis=1)  # 960 x 1280
+        labels = truth.copy()
+        if image == 7:
+            labels[800:896, 240:400] = 3
+        found.add(labels, truth, np.full(truth.shape, 0.98, np.float32))
+    first = found.ranked()[0]
+    x0, y0, x1, y1 = first.box
+    assert (first.image, first.label) == (7, 3)
+    assert 240 <= x0 < x1 <= 404
+    assert 800 <= y0 < y1 <= 900
+
+
 def test_few_images_have_no_usual_agreement() -> None:
     kinds = {suspect.kind for suspect in errors({1: np.full(SIZE, 2, np.uint8)}, count=4).ranked()}
     assert kinds <= {REGION}

@@ -3,15 +3,18 @@ import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from tests.report.encoded import HOSTILE, Encoded, images, squares
 
 import maskpencil as mp
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.errors import ConfigError, DataError, ImageError, OutputError
-from maskpencil.evaluation import evaluate
+from maskpencil.evaluation import evaluate, video_names
+from maskpencil.images import RGBImage
 from maskpencil.report import ReportOptions, write_report
 from maskpencil.report.report import LABEL_ERRORS, QUALITIES
 
@@ -29,7 +32,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
-        if tag not in ("bdi", "span"):
+        if tag not in ("bdi", "span", "wbr"):
             self.texts.append(" ")
 
     def handle_data(self, data: str) -> None:
@@ -115,7 +118,7 @@ def test_a_region_that_contradicts_its_label_is_listed(save_files, tmp_path: Pat
     assert (first["file"], first["class"], first["would be"]) == (f"images/val/{name}.png", "ground", "ball")
     x0, y0, x1, y1 = (int(first[key]) for key in ("x0", "y0", "x1", "y1"))
     assert (x0, y0, x1, y1) == (4, 44, 10, 50)
-    assert "labeled ground, would be ball" in Page(tmp_path / "report.html").text
+    assert "labeled ground, the model says ball" in Page(tmp_path / "report.html").text
 
 
 def test_without_a_suspect_no_table_is_written(save_files, tmp_path: Path) -> None:
@@ -181,7 +184,7 @@ def test_a_single_image_gives_a_report_without_intervals(save_files, tmp_path: P
     )
     scores = write_report(Encoded(NAMES), folder, tmp_path / "report.html")
     assert not scores.intervals
-    assert "One image gives no interval" in Page(tmp_path / "report.html").text
+    assert "Intervals need at least 6 images" in Page(tmp_path / "report.html").text
 
 
 def test_a_missing_split_and_an_unreadable_image_are_clear_errors(street: Path, tmp_path: Path) -> None:
@@ -210,7 +213,7 @@ def test_only_an_earlier_report_is_replaced(doubtful: Path, tmp_path: Path) -> N
     for file in (out, tmp_path / LABEL_ERRORS):
         before = file.read_bytes()
         file.write_text("mine")
-        with pytest.raises(OutputError, match=rf"^{re.escape(str(file))}: exists and is not from maskpencil report"):
+        with pytest.raises(OutputError, match=rf"^{re.escape(str(file))}"):
             write_report(Encoded(NAMES), street, out)
         assert file.read_text() == "mine"
         file.write_bytes(before)
@@ -235,6 +238,86 @@ def test_the_page_is_not_larger_than_asked(save_files, tmp_path: Path) -> None:
     assert (tmp_path / "small" / "small.html").stat().st_size <= 1_000_000
     with pytest.raises(ConfigError, match=r"^size must be at least 1 MB, but got 1000 bytes$"):
         ReportOptions(size=1000)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 8])
+def test_about_as_many_images_are_shown_as_were_asked_for(most: int, save_files, tmp_path: Path) -> None:
+    maps = squares(40)
+    wrong = {
+        name: np.where(m == 2, i % 2, m).astype(np.uint8) if i % 3 else m for i, (name, m) in enumerate(maps.items())
+    }
+    folder = save_files({**images(maps, wrong), "classes.yaml": "names: [ground, box, ball]"})
+    write_report(Encoded(NAMES), folder, tmp_path / "report.html", options=ReportOptions(top=most))
+    items = [each for each in Page(tmp_path / "report.html").all("li") if "data-groups" in each]
+    groups = [name for each in items for name in str(each["data-groups"]).split()]
+    assert "worst" in groups
+    assert most <= len([name for name in groups if name != "class"]) <= max(4, most)
+    assert len(items) <= max(4, most) + 3, "the worst image of each class"
+
+
+def test_a_table_of_label_errors_that_was_changed_is_kept(doubtful: Path, tmp_path: Path) -> None:
+    out, table = tmp_path / "report.html", tmp_path / LABEL_ERRORS
+    write_report(Encoded(NAMES), doubtful, out)
+    table.write_text(table.read_text() + "my remark\n")
+    with pytest.raises(OutputError, match=rf"^{re.escape(str(table))}: is not as maskpencil report wrote it; move it"):
+        write_report(Encoded(NAMES), doubtful, out)
+    assert table.read_text().endswith("my remark\n")
+
+
+def test_reports_beside_each_other_have_tables_of_their_own(doubtful: Path, tmp_path: Path) -> None:
+    write_report(Encoded(NAMES), doubtful, tmp_path / "report.html")
+    write_report(Encoded(NAMES), doubtful, tmp_path / "second.html")
+    assert (tmp_path / f"second_{LABEL_ERRORS}").read_bytes() == (tmp_path / LABEL_ERRORS).read_bytes()
+
+
+def test_two_images_make_no_verdict(save_files, tmp_path: Path) -> None:
+    folder = save_files({**images(squares(2)), "classes.yaml": "names: [ground, box, ball]"})
+    write_report([Encoded(NAMES, np.zeros_like), Encoded(NAMES)], folder, tmp_path / "report.html")
+    text = Page(tmp_path / "report.html").text
+    assert "points of mean IoU; so few images say little about others" in text
+    assert "is better than" not in text
+
+
+def test_a_predictor_without_confidence_gets_a_report_without_calibration(save_files, tmp_path: Path) -> None:
+    class Unsure(Encoded):
+        def sureness(self, image: RGBImage) -> None:  # noqa: ARG002
+            return None
+
+    folder = save_files({**images(squares(8)), "classes.yaml": "names: [ground, box, ball]"})
+    scores = write_report(Unsure(NAMES), folder, tmp_path / "report.html")
+    assert scores.calibration_error is None
+    assert "expected calibration error" not in Page(tmp_path / "report.html").text
+
+
+def test_confidences_a_little_above_one_are_scored(save_files, tmp_path: Path) -> None:
+    class Rounded(Encoded):
+        def sureness(self, image: RGBImage) -> npt.NDArray[np.float32]:
+            return np.full(image.shape[:2], 1.0000001, np.float32)
+
+    folder = save_files({**images(squares(8, classes=2)), "classes.yaml": "names: [ground, box]"})
+    assert evaluate(Rounded(("ground", "box")), folder).foreground.recall == 1
+
+
+def test_frames_of_a_video_are_shown_from_apart_and_named_as_such(save_files, tmp_path: Path) -> None:
+    maps = {f"drive1_{i:04}": m for i, m in enumerate(squares(48).values())}
+    wrong = {name: np.where(m == 2, 1, m).astype(np.uint8) if i < 24 else m for i, (name, m) in enumerate(maps.items())}
+    folder = save_files({**images(maps, wrong), "classes.yaml": "names: [ground, box, ball]"})
+    write_report(Encoded(NAMES), folder, tmp_path / "report.html", options=ReportOptions(top=8))
+    page = Page(tmp_path / "report.html")
+    assert "if these are not frames of 1 video, as their names suggest" in page.text
+    shown = sorted(int(name) for name in re.findall(r"drive1_(\d+)\.png copy name", page.text))
+    assert max(np.diff(shown)) > 1
+
+
+def test_names_of_a_camera_say_nothing_about_videos() -> None:
+    def pairs(*names: str) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=name) for name in names]
+
+    assert video_names(pairs("IMG_0001", "IMG_0002", "IMG_0003")) == []
+    assert video_names(pairs("0001", "0002")) == []
+    assert video_names(pairs("a/1", "a/2", "b/1", "b/2")) == ["a/", "a/", "b/", "b/"]
+    assert video_names(pairs("0016E5_00390", "0016E5_00420", "0001TP_6690")) == []
+    assert video_names(pairs("0016E5_00390", "0016E5_00420")) == ["0016E5_", "0016E5_"]
 
 
 def test_a_limited_time_leaves_out_images(street: Path, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ SUMMARY = {
 }
 """The titles and the names of the scores of the whole data set."""
 
-COLUMNS = {"accuracy": "accuracy", "precision": "precision", "bound. F1": "boundary_f1", "bound. IoU": "boundary_iou"}
+COLUMNS = {"accuracy": "accuracy", "precision": "precision", "   bF1": "boundary_f1", "  bIoU": "boundary_iou"}
 """The titles and the names of the scores of a class that follow its IoU."""
 
 
@@ -119,13 +119,11 @@ def table(scores: DetailedScores) -> list[str]:
     total = sum(each.pixels for each in scores.classes.values()) or 1
     has_intervals = bool(scores.intervals)
     titles = "".join(f"  {title}" for title in COLUMNS)
-    lines = [f"{'class':<{width}}     IoU{'   95% interval' if has_intervals else ''}{titles}   share of pixels"]
+    lines = [f"{'class':<{width}}     IoU{'  95% interval' if has_intervals else ''}{titles}   share"]
     for name, each in scores.classes.items():
-        low_high = f"  {_range(each.intervals.get('iou')):>14}" if has_intervals else ""
+        low_high = f"  {_range(each.intervals.get('iou')):>12}" if has_intervals else ""
         others = "".join(f"  {_score(getattr(each, score)):>{len(title)}}" for title, score in COLUMNS.items())
-        lines.append(
-            f"{visible(name):<{width}}  {_score(each.iou):>6}{low_high}{others}   {each.pixels / total:>15.2%}"
-        )
+        lines.append(f"{visible(name):<{width}}  {_score(each.iou):>6}{low_high}{others}   {each.pixels / total:>6.2%}")
     lines.append("")
     for title, name in SUMMARY.items():
         interval = scores.intervals.get(name)
@@ -137,9 +135,10 @@ def table(scores: DetailedScores) -> list[str]:
         found, count = sum(each.found for each in objects), sum(each.objects for each in objects)
         lines.append(f"{f'{size} objects found':<24} {found:,} of {count:,}")
     lines.append(f"{'images':<24} {scores.images}")
+    lines += ["", "bF1, bIoU: boundary F1 and Boundary IoU"]
     if has_intervals:
         drawn = "images" if scores.groups == scores.images else "videos"
-        lines += ["", f"95% intervals by the bootstrap, {ROUNDS:,} draws of {scores.groups} {drawn}"]
+        lines.append(f"95% intervals by the bootstrap, {ROUNDS:,} draws of {scores.groups} {drawn}")
     return lines
 
 
@@ -148,7 +147,7 @@ def _score(value: float | None) -> str:
 
 
 def _range(interval: Interval | None) -> str:
-    return "-" if interval is None else "{:.3f} to {:.3f}".format(*interval)
+    return "-" if interval is None else "{:.3f}-{:.3f}".format(*interval)
 
 
 def class_table(scores: RoadScores) -> list[str]:

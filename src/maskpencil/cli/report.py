@@ -63,7 +63,7 @@ def command(
     """
     from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places
-    from maskpencil.inference.sources import find_sources
+    from maskpencil.inference.sources import VIDEO_SUFFIXES
     from maskpencil.report import ReportOptions, report_video, write_report
     from maskpencil.report.report import model_names, refuse_to_replace
 
@@ -75,13 +75,15 @@ def command(
     options = ReportOptions(split=split, top=top, size=parse_bytes("--size", size))
     if out is not None:
         refuse_to_replace(out)
+    is_video = data.suffix.lower() in VIDEO_SUFFIXES
+    if is_video and len(paths) > 1:
+        raise ConfigError("a video is reported for one model; give one model, or a folder of images and masks")
+    if is_video and any(value is not None for value in (images, masks, split_file)):
+        raise ConfigError("a video has no masks; leave --images, --masks and --split-file out")
     segmenters = [
         load_segmenter(path, runtime=runtime, device=device, precision=precision, image_size=image_size)
         for path in paths
     ]
-    is_video = data.is_file() and find_sources([data])[0].kind == "video"
-    if is_video and len(paths) > 1:
-        raise ConfigError("a video is reported for one model; give one model, or a folder of images and masks")
     place = RUNS / f"{model_names(paths)[0]}-{short_name(data)}"
     with new_folder(place) if out is None else nullcontext(out.parent) as folder:
         file = out or folder / FILE

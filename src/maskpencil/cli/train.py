@@ -25,7 +25,6 @@ from maskpencil.cli.options import (
     options_of,
     refuse_model_as_data,
 )
-from maskpencil.errors import MaskPencilError
 from maskpencil.progress import ProgressBar
 from maskpencil.signals import exit_code
 from maskpencil.terminal import say, show
@@ -151,7 +150,7 @@ def _write_report(run: "Run", *, device: str, took: float) -> None:
         with ProgressBar("writing the report", 1) as bar:
             segmenter = Segmenter.from_pretrained(run.model, device=device)
             write_report(segmenter, run.data, file, options=options, progress=bar.update_of)
-    except MaskPencilError as error:
-        say(f"warning: no report was written: {error}")
+    except Exception as error:  # whatever it is, the training is done and the model safe
+        say(f"warning: no report was written: {error or type(error).__name__}")
     else:
         show(f"report: {file}")

@@ -88,11 +88,18 @@ class TestTimeAugmentation(_Wrapper):
             for image, probabilities in zip(images, self.probabilities_batch(images), strict=True)
         ]
 
-    def predict_class(self, images: Sequence[RGBImage], index: int) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
+    def predict_class(
+        self, images: Sequence[RGBImage], index: int, *, confidence: bool = False
+    ) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
         """Segment images of one size, and compute the probability (H, W) of the class `index` for each."""
         return [
             (
-                Prediction(image, most_probable(probabilities), probabilities.max(axis=0), self.classes),
+                Prediction(
+                    image,
+                    most_probable(probabilities),
+                    probabilities.max(axis=0) if confidence else None,
+                    self.classes,
+                ),
                 probabilities[index],
             )
             for image, probabilities in zip(images, self.probabilities_batch(images), strict=True)

@@ -39,6 +39,13 @@ _SHARE_UNITS = 10_000
 _PLANES = 64
 """The number of classes whose boundaries are dilated together, as the bits of one number."""
 
+_NEAR = 5**2
+"""The largest squared distance for which boundaries are dilated; the few pixels without a match so near are compared
+with each pixel of the disk."""
+
+_OFFSETS_AT_ONCE = 16
+"""The number of distances that are tried before the pixels with a match are left out."""
+
 
 def boundary_counts(target: LabelMap, prediction: LabelMap, num_classes: int) -> npt.NDArray[np.int64]:
     """Count the boundary pixels and the pixels of the bands of one image.
@@ -102,15 +109,49 @@ def matched(label_map: LabelMap, other: LabelMap, edge: Flags, other_edge: Flags
         reach: the largest squared distance, in pixels.
     """
     found = np.zeros(edge.shape, dtype=bool)
+    near = min(reach, _NEAR)
     present = np.flatnonzero(np.bincount(other[other_edge], minlength=IGNORE_INDEX + 1)).tolist()
     for start in range(0, len(present), _PLANES):
         group = present[start : start + _PLANES]
         numbers = np.min_scalar_type((1 << len(group)) - 1)
         bits = np.zeros(IGNORE_INDEX + 1, numbers)
         bits[group] = np.left_shift(1, np.arange(len(group), dtype=np.uint64), dtype=np.uint64).astype(numbers)
-        near = _dilated(np.where(other_edge, bits[other], numbers.type(0)), reach)
-        found |= edge & ((near & bits[label_map]) != 0)
+        planes = _dilated(np.where(other_edge, bits[other], numbers.type(0)), near)
+        found |= edge & ((planes & bits[label_map]) != 0)
+    if reach > near:
+        _match_farther(
+            found, label_map, np.where(other_edge, other, np.uint8(IGNORE_INDEX)), edge & ~found, near, reach
+        )
     return found
+
+
+def _match_farther(found: Flags, label_map: LabelMap, other: LabelMap, left: Flags, near: int, reach: int) -> None:
+    """Set `found` for those of the pixels `left` that have a match farther than `near`, and within `reach`.
+
+    Args:
+        found: (H, W), changed in place.
+        label_map: (H, W) the classes of the pixels.
+        other: (H, W) the classes of the other map's boundary pixels, 255 elsewhere.
+        left: (H, W) the pixels to look at.
+        near: the squared distance up to which there is no match.
+        reach: the largest squared distance.
+    """
+    radius = isqrt(reach)
+    padded = np.pad(other, radius, constant_values=IGNORE_INDEX)
+    width = padded.shape[1]
+    down, right = (axis.ravel() - radius for axis in np.indices((2 * radius + 1, 2 * radius + 1)))
+    squares = down**2 + right**2
+    order = np.argsort(squares, kind="stable")
+    order = order[(squares[order] > near) & (squares[order] <= reach)]
+    offsets = (down * width + right)[order].tolist()
+    points, flat = np.argwhere(left), padded.ravel()
+    for start in range(0, len(offsets), _OFFSETS_AT_ONCE):
+        places, classes = (points + radius) @ [width, 1], label_map[tuple(points.T)]
+        matches = np.zeros(len(points), dtype=bool)
+        for offset in offsets[start : start + _OFFSETS_AT_ONCE]:
+            matches |= flat[places + offset] == classes
+        found[tuple(points[matches].T)] = True
+        points = points[~matches]
 
 
 def _dilated(planes: npt.NDArray[np.unsignedinteger], reach: int) -> npt.NDArray[np.unsignedinteger]:

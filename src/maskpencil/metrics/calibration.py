@@ -35,8 +35,9 @@ class CalibrationCounts:
         bins = np.minimum((sure.astype(np.float64) * BINS).astype(np.int64), BINS - 1)
         cells = classes.astype(np.int64) * BINS + bins
         shape, size = self.pixels.shape, self.pixels.size
-        self.pixels += np.bincount(cells, minlength=size).reshape(shape)
-        self.hits += np.bincount(cells[classes == target[counted]], minlength=size).reshape(shape)
+        wrong, right = np.bincount(cells + size * (classes == target[counted]), minlength=2 * size).reshape(2, *shape)
+        self.pixels += wrong + right
+        self.hits += right
         self.confidence += np.bincount(cells, sure, minlength=size).reshape(shape)
 
     def reliability(self) -> list[tuple[float, float, int]]:

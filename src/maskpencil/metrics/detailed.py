@@ -21,7 +21,7 @@ from maskpencil.metrics.confusion import (
     plain,
     ratio,
 )
-from maskpencil.metrics.intervals import Interval, Values, group_sums, intervals
+from maskpencil.metrics.intervals import MIN_GROUPS, Interval, Values, group_sums, intervals
 from maskpencil.metrics.objects import SIZES, object_counts
 from maskpencil.metrics.thresholds import RoadScores, ThresholdCounts
 
@@ -48,7 +48,8 @@ class ObjectScores:
     """The objects of one class and size in the targets: connected regions of pixels.
 
     `objects` is their number, `found` the number of objects at least half of whose pixels were predicted as the class,
-    `accuracy` the share of all their pixels that was predicted as the class, None without objects.
+    `accuracy` the share of all their pixels that was predicted as the class, None without objects. `share` is the share
+    of the class's pixels that belongs to objects of this size.
 
     Example:
         >>> scores = mp.evaluate("runs/train/street/model", "street")
@@ -60,10 +61,11 @@ class ObjectScores:
     objects: int
     found: int
     accuracy: float | None
+    share: float
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores as plain numbers for JSON."""
-        return {"objects": self.objects, "found": self.found, "accuracy": self.accuracy}
+        return {"objects": self.objects, "found": self.found, "accuracy": self.accuracy, "share": self.share}
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,7 @@ class DetailedClassScores(ClassScores):
 
     Example:
         >>> road = mp.evaluate("runs/train/street/model", "street").classes["road"]
-        >>> low, high = road.intervals["iou"]
-        >>> low <= high, 0 <= road.boundary_f1 <= 1
+        >>> 0 <= road.boundary_f1 <= 1, 0 <= road.precision <= 1
         (True, True)
     """
 
@@ -146,8 +147,8 @@ class DetailedScores(Scores):
     Attributes:
         mean_boundary_f1: the mean of the classes' boundary F1; NaN without a boundary.
         mean_boundary_iou: the mean of the classes' Boundary IoU; NaN without a boundary.
-        intervals: the 95% intervals of the scores of the whole data set, by their names; none for fewer than two
-            images.
+        intervals: the 95% intervals of the scores of the whole data set, by their names; none for fewer than
+            `MIN_GROUPS` images or videos.
         groups: the number of images, or of videos, that were drawn for the intervals.
         calibration_error: the expected calibration error; None without confidences.
         reliability: the mean confidence, the accuracy and the number of pixels of each bin of confidence.
@@ -158,9 +159,8 @@ class DetailedScores(Scores):
 
     Example:
         >>> scores = mp.evaluate("runs/train/street/model", "street")
-        >>> low, high = scores.intervals["mean_iou"]
-        >>> low <= scores.mean_iou <= high
-        True
+        >>> scores.intervals  # four images are too few
+        {}
         >>> sorted(scores.classes["car"].objects)
         ['large', 'medium', 'small']
     """
@@ -233,7 +233,8 @@ class DetailedCounts:
         if confidence is not None:
             self._calibration.update(target, prediction, confidence)
             if self._foreground:
-                self._foreground.update(target, np.where(prediction == 1, confidence, 1 - confidence))
+                probability = np.where(prediction == 1, confidence, 1 - confidence)
+                self._foreground.update(target, probability.clip(0, 1))
             if counted.any():
                 uncertainty = 1 - float(confidence[counted].mean(dtype=np.float64))
         table = np.column_stack(
@@ -259,7 +260,7 @@ class DetailedCounts:
         sums = group_sums(tables, range(len(tables)) if groups is None else groups)
         measured = dict(zip(score_names(names), measure(sums.sum(axis=0)[None])[0].tolist(), strict=True))
         limits = intervals(sums, measure)
-        ranges = {} if limits is None else _ranges(names, limits)
+        ranges = {} if limits is None else _ranges(names, limits, np.count_nonzero(sums[..., :3].any(axis=2), axis=0))
         basic = self._matrix.scores(names)
         has_confidence = bool(self._calibration.pixels.any())
         errors = self._calibration.class_errors()
@@ -319,11 +320,16 @@ def measure(counts: npt.NDArray[Any]) -> Values:
     )
 
 
-def _ranges(names: Sequence[str], limits: Values) -> dict[tuple[str, str], Interval]:
+def _ranges(
+    names: Sequence[str], limits: Values, occurrences: npt.NDArray[np.int64]
+) -> dict[tuple[str, str], Interval]:
+    """Return the intervals by the names of the scores; of a class only if it occurs in `MIN_GROUPS` groups or more."""
+    often = {"", *(name for name, count in zip(names, occurrences.tolist(), strict=True) if count >= MIN_GROUPS)}
     pairs = zip(score_names(names), limits.T.tolist(), strict=True)
-    return {name: (low, high) for name, (low, high) in pairs if not np.isnan(low)}
+    return {name: (low, high) for name, (low, high) in pairs if not np.isnan(low) and name[0] in often}
 
 
 def _objects(counts: npt.NDArray[np.int64]) -> Iterator[tuple[str, ObjectScores]]:
+    total = int(counts[:, 2].sum()) or 1
     for size, (objects, found, pixels, hits) in zip(SIZES, counts.tolist(), strict=True):
-        yield size, ObjectScores(objects, found, plain(float(ratio(hits, pixels))))
+        yield size, ObjectScores(objects, found, plain(float(ratio(hits, pixels))), pixels / total)

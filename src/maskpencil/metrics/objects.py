@@ -32,9 +32,9 @@ def object_counts(target: LabelMap, prediction: LabelMap, num_classes: int) -> n
         mask = (target == index).view(np.uint8)
         left, top, width, height = cv2.boundingRect(mask)  # most of the image need not be searched for small classes
         window = slice(top, top + height), slice(left, left + width)
-        count, ids = cv2.connectedComponents(mask[window], connectivity=8)
-        areas = np.bincount(ids.ravel(), minlength=count)[1:]
-        hits = np.bincount(ids[right[window] & (ids > 0)], minlength=count)[1:]
+        count, ids, stats, _ = cv2.connectedComponentsWithStats(mask[window], connectivity=8)
+        areas = stats[1:, cv2.CC_STAT_AREA].astype(np.int64)
+        hits = np.bincount(ids[right[window] & mask[window].view(bool)], minlength=count)[1:]
         sizes = np.searchsorted(list(SIZES.values()), areas, side="right") - 1
         values = np.stack([np.ones_like(areas), hits >= FOUND * areas, areas, hits], axis=1)
         np.add.at(counts[index], sizes, values)

@@ -1,7 +1,9 @@
 """Draw charts as SVG: bars with intervals, curves, shares over time, and the figure of the boundary measures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from xml.etree.ElementTree import Element
+
+import numpy as np
 
 from maskpencil.metrics.intervals import Interval
 from maskpencil.report.html import Child, element
@@ -10,6 +12,9 @@ Point = tuple[float, float]
 
 WIDTH, HEIGHT, MARGIN = 360, 300, 52
 """The size of a chart of curves, and of the margin for its labels, in pixels."""
+
+STRETCHES = 350
+"""The largest number of stretches of a curve over time, of each of which two points are drawn."""
 
 
 def bar(value: float | None, interval: Interval | None, *, label: str) -> Element:
@@ -79,17 +84,16 @@ def curve(
     return element("svg", parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", class_="chart", role="img", aria_label=label)
 
 
-def over_time(values: Sequence[float], seconds: Sequence[float], *, label: str, most: float | None = None) -> Element:
+def over_time(values: Sequence[float], seconds: Sequence[float], *, label: str) -> Element:
     """Draw a share over the time of a video.
 
     Args:
-        values: the shares, 0..1.
+        values: the shares, 0..1; NaN leaves a gap.
         seconds: the time of each share.
         label: the description of the chart.
-        most: the share at the top of the chart; by default the largest of the values, rounded up to 5 %.
     """
     width, height, left, bottom = 720, 120, 44, 22
-    top = most or max(0.05, -(-max(values, default=0) // 0.05) * 0.05)
+    top = max(0.05, -(-max((value for value in values if not np.isnan(value)), default=0) // 0.05) * 0.05)
     end = seconds[-1] if seconds and seconds[-1] > 0 else 1.0
 
     def x(second: float) -> float:
@@ -107,10 +111,29 @@ def over_time(values: Sequence[float], seconds: Sequence[float], *, label: str, 
     for part in (0, 0.25, 0.5, 0.75, 1):
         anchor = "end" if part == 1 else "start" if part == 0 else "middle"
         parts.append(element("text", f"{part * end:.1f} s", x=x(part * end), y=height - 6, text_anchor=anchor))
-    if values:
-        line = "L".join(f"{x(second)} {y(value)}" for second, value in zip(seconds, values, strict=True))
-        parts.append(element("path", d="M" + line, class_="line"))
+    pen = "M"
+    line = []
+    for second, value in _thinned(seconds, values):
+        if np.isnan(value):
+            pen = "M"
+        else:
+            line.append(f"{pen}{x(second)} {y(value)}")
+            pen = "L"
+    parts.append(element("path", d="".join(line), class_="line"))
     return element("svg", parts, viewBox=f"0 0 {width} {height}", class_="wide chart", role="img", aria_label=label)
+
+
+def _thinned(seconds: Sequence[float], values: Sequence[float]) -> Iterator[Point]:
+    """Yield the points of a curve; of a long one the smallest and the largest value of each stretch."""
+    step = -(-len(values) // STRETCHES)
+    for start in range(0, len(values), step or 1):
+        part = [
+            (value, second)
+            for second, value in zip(seconds[start : start + step], values[start : start + step], strict=True)
+        ]
+        known = [pair for pair in part if not np.isnan(pair[0])]
+        ends = {min(known), max(known)} if known else set(part[:1])
+        yield from sorted((second, value) for value, second in ends)
 
 
 def boundary_figure() -> Element:

@@ -7,12 +7,12 @@ import numpy as np
 
 from maskpencil.metrics import DetailedScores
 from maskpencil.metrics.detailed import measure, score_names
-from maskpencil.metrics.intervals import Interval, bounds, group_sums, resampled_sums
+from maskpencil.metrics.intervals import MIN_GROUPS, Interval, bounds, group_sums, resampled_sums
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The score of a second model minus that of a first one, and its 95% interval, None for fewer than two images."""
+    """The score of a second model minus that of a first one, and its 95% interval, None for few images."""
 
     value: float
     interval: Interval | None
@@ -52,14 +52,18 @@ def compare(one: DetailedScores, other: DetailedScores, groups: Sequence[Hashabl
         tables = np.stack([image.table(len(names)) for image in scores.per_image])
         sums.append(group_sums(tables, range(len(tables)) if groups is None else groups))
     values = np.subtract(*(measure(each.sum(axis=0)[None])[0] for each in reversed(sums)))
-    limits = None
-    if len(sums[0]) > 1:
+    limits, often = None, {""}
+    if len(sums[0]) >= MIN_GROUPS:
+        occurrences = np.count_nonzero((sums[0] + sums[1])[..., :3].any(axis=2), axis=0).tolist()
+        often |= {name for name, count in zip(names, occurrences, strict=True) if count >= MIN_GROUPS}
         drawn = [np.concatenate([measure(part) for part in resampled_sums(each)]) for each in sums]
         limits = bounds(drawn[1] - drawn[0])
     differences = {}
     for column, name in enumerate(score_names(names)):
         if not np.isnan(values[column]):
-            interval = None if limits is None else (float(limits[0, column]), float(limits[1, column]))
+            interval = None
+            if limits is not None and name[0] in often:
+                interval = float(limits[0, column]), float(limits[1, column])
             differences[name] = Difference(float(values[column]), interval)
     return Comparison(
         mean_iou=differences.get(("", "mean_iou"), Difference(float("nan"), None)),
@@ -71,9 +75,11 @@ def compare(one: DetailedScores, other: DetailedScores, groups: Sequence[Hashabl
 def verdict(comparison: Comparison, one: str, other: str) -> str:
     """Say which model is better, by how much, and whether that is clear, in points (hundredths) of mean IoU."""
     difference = comparison.mean_iou
+    if np.isnan(difference.value):
+        return f"{other} and {one} cannot be compared: no pixel of these images is labeled"
     by = f"{100 * difference.value:+.1f}"
     if difference.interval is None:
-        return f"{other} against {one}: {by} points of mean IoU; a single image says nothing about others"
+        return f"{other} against {one}: {by} points of mean IoU; so few images say little about others"
     low, high = (100 * bound for bound in difference.interval)
     numbers = f"{by}, 95% {low:+.1f} to {high:+.1f}"
     if difference.is_clear:

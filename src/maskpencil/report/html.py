@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from io import BytesIO
@@ -19,11 +19,11 @@ Child = Element | str | int | float | None
 """A child of an element: None is left out; everything but elements becomes text."""
 
 GENERATOR = "maskpencil report"
-"""The name in the page's head by which an earlier report is recognized."""
+
+MARK = f'<meta name="generator" content="{GENERATOR}">'
+"""The element in the page's head by which an earlier report is recognized."""
 
 _LONG_WORD = 24
-_BREAK = "\u200b"
-"""Text may be broken after this character, which has no width."""
 
 
 def element(tag: str, *children: Child | Iterable[Child], **attributes: object) -> Element:
@@ -62,9 +62,17 @@ def add(node: Element, *children: Child | Iterable[Child]) -> None:
 def name_of(text: str) -> Element:
     """Return a name given by the user: apart from the direction of the text around it, and breakable if it is long."""
     node = Element("bdi")
-    parts = re.split(rf"(\S{{{_LONG_WORD}}})", visible(text))
-    node.text = _BREAK.join(part for part in parts if part) if len(text) > _LONG_WORD else visible(text)
+    for part in re.split(rf"(\S{{{_LONG_WORD}}})", visible(text)):
+        add(node, part)
+        if len(part) == _LONG_WORD:
+            SubElement(node, "wbr")
     return node
+
+
+def with_options(text: str) -> list[Child]:
+    """Return a text as children in which the names of command line options are code, and not broken."""
+    parts = re.split(r"(--[a-z-]+(?: [\d.]+)?)", text)
+    return [element("code", part, class_="option") if part.startswith("--") else part for part in parts if part]
 
 
 def embedded_image(pixels: npt.NDArray[np.uint8], alternative: str, *, quality: int) -> Element:
@@ -80,8 +88,11 @@ def data_address(pixels: npt.NDArray[np.uint8], quality: int) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def page(title: str, *children: Child | Iterable[Child]) -> str:
-    """Return a whole page, which can load nothing and run no script but its own."""
+def page(title: str, facts: Mapping[str, str], *children: Child | Iterable[Child]) -> str:
+    """Return a whole page, which can load nothing and run no script but its own.
+
+    `facts` are names and contents of further meta elements.
+    """
     style, script = _resource("style.css"), _resource("script.js")
     policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     root = element("html", lang="en")
@@ -93,6 +104,7 @@ def page(title: str, *children: Child | Iterable[Child]) -> str:
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("meta", name="generator", content=GENERATOR),
+        *(element("meta", name=name, content=content) for name, content in facts.items()),
         element("title", title),
     )
     SubElement(head, "style").text = style

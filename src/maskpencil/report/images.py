@@ -34,6 +34,9 @@ NEAR = 3
 MISSED = 0.5
 """A class counts as missed in an image if less than this share of its pixels is right."""
 
+MOSTLY = 0.8
+"""From this share on wrong pixels are said to lie along boundaries."""
+
 SMALL_PART = 0.002
 """Classes with a smaller share of an image's pixels are not mentioned."""
 
@@ -43,43 +46,69 @@ MIN_NUMBERED = 0.008
 
 @dataclass(frozen=True)
 class Choice:
-    """An image to show: its number in the data set, and the groups (see `GROUPS`) for which it was chosen."""
+    """An image to show: its number, the groups of `GROUPS` for which it was chosen, and the classes it is worst in."""
 
     index: int
     groups: tuple[str, ...]
+    worst_of: tuple[int, ...]
 
 
-def choose_images(scores: DetailedScores, most: int) -> list[Choice]:
+def choose_images(scores: DetailedScores, most: int, videos: Sequence[str] = ()) -> list[Choice]:
     """Choose about `most` images: the worst, the most uncertain, those around the median and the best.
 
     For each class the image in which the largest number of its pixels is wrong is added, so that every class can be
-    judged; for many classes, only for the classes with the lowest IoU. Images without a counted pixel are left out.
+    judged; for many classes, only for those with the lowest IoU. Images without a counted pixel are left out.
+
+    Args:
+        scores: the scores.
+        most: about how many images to choose.
+        videos: the video of each image, of whose neighboring frames only one is chosen for a group; empty for images
+            that are no frames.
     """
     images = scores.per_image
     order = sorted((i for i, image in enumerate(images) if not math.isnan(image.mean_iou)), key=_quality(images))
-    groups: dict[int, list[str]] = {}
-
-    def choose(indices: Sequence[int], group: str) -> None:
-        for index in indices:
-            groups.setdefault(index, []).append(group)
-
     part = max(1, most // 4)
     middle = max(0, (len(order) - part) // 2)
-    choose(order[: most - 3 * part], "worst")
     unsure = sorted((i for i in order if not math.isnan(images[i].uncertainty)), key=lambda i: -images[i].uncertainty)
-    choose(unsure[:part], "uncertain")
-    choose(order[middle : middle + part], "median")
-    choose(order[::-1][:part], "best")
-    choose(_worst_of_classes(scores)[:most], "class")
-    return [Choice(index, tuple(groups[index])) for index in sorted(groups, key=_quality(images))]
+    from_the_middle = sorted(order, key=lambda i: abs(order.index(i) - len(order) // 2)) if videos else order[middle:]
+    groups: dict[int, list[str]] = {}
+    for group, ranked, count in (
+        ("worst", order, max(1, most - 3 * part)),
+        ("uncertain", unsure, part),
+        ("median", from_the_middle, part),
+        ("best", order[::-1], part),
+    ):
+        for index in _apart(ranked, count, videos):
+            groups.setdefault(index, []).append(group)
+    worst_of: dict[int, list[int]] = {}
+    for number, index in _worst_of_classes(scores)[:most]:
+        worst_of.setdefault(index, []).append(number)
+    for index in worst_of:
+        groups.setdefault(index, []).append("class")
+    return [
+        Choice(index, tuple(groups[index]), tuple(worst_of.get(index, ())))
+        for index in sorted(groups, key=_quality(images))
+    ]
+
+
+def _apart(ranked: Sequence[int], count: int, videos: Sequence[str]) -> list[int]:
+    """Return the first `count` images, without those that are near frames of one of them in the same video."""
+    chosen: list[int] = []
+    gap = len(videos) // (4 * count)
+    for index in ranked:
+        if len(chosen) == count:
+            break
+        if not any(abs(index - other) <= gap and videos[index] == videos[other] for other in chosen if videos):
+            chosen.append(index)
+    return chosen
 
 
 def _quality(images: Sequence[ImageScores]) -> Callable[[int], tuple[float, int]]:
     return lambda index: (images[index].mean_iou, index)
 
 
-def _worst_of_classes(scores: DetailedScores) -> list[int]:
-    """Return the image with most wrong pixels of each class, the classes with the lowest IoU first."""
+def _worst_of_classes(scores: DetailedScores) -> list[tuple[int, int]]:
+    """Return each class with the image in which most of its pixels are wrong, the classes with the lowest IoU first."""
     wrong: dict[int, tuple[int, int]] = {}
     for index, image in enumerate(scores.per_image):
         hits, target, predicted = image.counts[:, :3].T
@@ -87,12 +116,11 @@ def _worst_of_classes(scores: DetailedScores) -> list[int]:
             if count > wrong.get(k, (0, 0))[0]:
                 wrong[k] = count, index
     ious = [each.iou for each in scores.classes.values()]
-    known = [k for k in wrong if ious[k] is not None]
-    return [wrong[k][1] for k in sorted(known, key=lambda k: ious[k] or 0.0)]
+    return [(k, wrong[k][1]) for k in sorted(wrong, key=lambda k: ious[k] or 0.0)]
 
 
 def reason(image: ImageScores, names: Sequence[str], *, along: float | None = None) -> str:
-    """Say in words what is wrong in an image, from its counts.
+    """Say in words what is wrong in an image, from its counts: the most frequent confusion, then what was missed.
 
     Args:
         image: the counts.
@@ -106,25 +134,27 @@ def reason(image: ImageScores, names: Sequence[str], *, along: float | None = No
         return "all pixels are ignored"
     if not count:
         return "every pixel is right"
-    parts = []
+    truth, called, pixels = wrong[wrong[:, 2].argmax()].tolist()
+    parts = [f"{pixels / count:.0%} of the wrong pixels: {names[truth]} called {names[called]}"]
     by_class = {int(k): row for k, row in zip(image.classes, image.counts.tolist(), strict=True)}
     for k, (hits, target, *_) in sorted(by_class.items(), key=lambda item: item[1][0] - item[1][1]):
         if target < SMALL_PART * total or hits >= MISSED * target:
             continue
-        others = wrong[wrong[:, 0] == k]
-        other, pixels = max(((int(p), int(n)) for _, p, n in others), key=lambda pair: pair[1])
-        parts.append(f"{names[k]} missed: {pixels / target:.0%} of its pixels called {names[other]}")
+        other, lost = _largest(wrong[wrong[:, 0] == k][:, 1:])
+        parts.append(f"{names[k]} missed: {lost / target:.0%} of its pixels called {names[other]}")
     for k, (hits, target, predicted, *_) in by_class.items():
         if target == 0 and predicted >= SMALL_PART * total and hits == 0:
-            others = wrong[wrong[:, 1] == k]
-            other, pixels = max(((int(t), int(n)) for t, _, n in others), key=lambda pair: pair[1])
-            parts.append(f"{names[k]} invented: {predicted:,} pixels, {pixels / predicted:.0%} of them {names[other]}")
-    if not parts:
-        truth, called, pixels = wrong[wrong[:, 2].argmax()].tolist()
-        parts.append(f"{pixels / count:.0%} of the wrong pixels: {names[truth]} called {names[called]}")
-    if along is not None and along >= 0.5:
+            other, lost = _largest(wrong[wrong[:, 1] == k][:, [0, 2]])
+            parts.append(f"{names[k]} invented: {predicted:,} pixels, {lost / predicted:.0%} of them {names[other]}")
+    if along is not None and along >= MOSTLY:
         parts.append(f"{along:.0%} of the wrong pixels lie along boundaries")
     return "; ".join(parts[:3])
+
+
+def _largest(pairs: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Return the class and the pixels of the pair (class, pixels) with most pixels."""
+    other, pixels = pairs[pairs[:, 1].argmax()].tolist()
+    return other, pixels
 
 
 def share_along_boundaries(target: LabelMap, prediction: LabelMap) -> float | None:
@@ -157,7 +187,7 @@ def painted(image: RGBImage, label_map: LabelMap, classes: ClassSet) -> RGBImage
     drawn = overlay(image, label_map, classes, opacity=0.65)
     canvas = Image.fromarray(drawn)
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(max(10, round(min(label_map.shape) / 24)))
+    font = ImageFont.load_default(max(9, round(min(label_map.shape) / 28)))
     for index in np.unique(label_map).tolist():
         if index == IGNORE_INDEX:
             continue
@@ -175,10 +205,10 @@ def painted(image: RGBImage, label_map: LabelMap, classes: ClassSet) -> RGBImage
 
 
 def differing(image: RGBImage, target: LabelMap, prediction: LabelMap) -> RGBImage:
-    """Draw the wrong pixels in orange over the image in gray; ignored pixels are darkened."""
+    """Draw the wrong pixels in orange over the image in gray; ignored pixels are black."""
     gray = image.mean(axis=2, keepdims=True)
     drawn = np.repeat((gray * 0.6 + 60).astype(np.uint8), 3, axis=2)
     ignored = target == IGNORE_INDEX
-    drawn[ignored] //= 3
+    drawn[ignored] = 0
     drawn[(target != prediction) & ~ignored] = WRONG
     return drawn

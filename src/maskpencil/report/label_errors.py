@@ -25,8 +25,17 @@ MIN_AREA = 30
 RARE = 0.02
 """The largest share, among all pixels predicted like those of a region, of pixels with the region's label."""
 
+PRIOR = 20
+"""Pixels without the label are added as if seen once in this number, so that nothing is rare that was hardly seen."""
+
+MAX_PIXELS = 2**18
+"""Larger images are searched at every second, third ... row and column, so that no more pixels remain."""
+
 MAX_PER_IMAGE = 8
 """The largest number of suspected regions of one image."""
+
+MAX_KEPT = 50
+"""The largest number of regions of an image that are kept until all images are known."""
 
 MIN_IMAGES = 10
 """With fewer images it is not known what is usual, so that no whole mask is suspected."""
@@ -85,6 +94,8 @@ class _Region:
     """(BINS,): the number of pixels by their confidence."""
     own: Counts
     """(2, BINS): the pixels of the image with this label and prediction, and all with this prediction."""
+    step: int
+    """The distance in pixels of the rows and columns that were searched."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +138,10 @@ class LabelErrors:
         import cv2  # slow to import
 
         image, num_classes = len(self._masks), len(self._counts)
+        size, step = target.shape, math.ceil(math.sqrt(target.size / MAX_PIXELS))
+        if step > 1:
+            target, prediction = (np.ascontiguousarray(each[::step, ::step]) for each in (target, prediction))
+            confidence = confidence[::step, ::step]
         edge = boundary_pixels(target)
         near = cv2.dilate(edge.view(np.uint8), np.ones((2 * BORDER + 1, 2 * BORDER + 1), np.uint8)).view(bool)
         labeled = target != IGNORE_INDEX
@@ -135,10 +150,11 @@ class LabelErrors:
         counts = np.bincount(codes[labeled & ~near], minlength=self._counts.size).reshape(self._counts.shape)
         self._counts += counts
         wrong = labeled & (target != prediction)
-        self._regions += _regions(image, np.where(wrong & ~near, codes // BINS, -1), bins, counts)
+        self._regions += _regions(image, np.where(wrong & ~near, codes // BINS, -1), bins, counts, step)
         total = np.count_nonzero(labeled)
         agreement = 1 - np.count_nonzero(wrong) / total if total else float("nan")
-        self._masks.append(_Mask(target.shape, agreement, *_best_shift(target, prediction, near)))
+        gain, (down, right), is_bounded = _best_shift(target, prediction, near)
+        self._masks.append(_Mask(size, agreement, gain, (down * step, right * step), is_bounded))
 
     def ranked(self) -> list[Suspect]:
         """Return all suspects: whole masks, then regions, each with the highest scores first."""
@@ -147,11 +163,14 @@ class LabelErrors:
         for region in self._regions:
             area = int(region.bins.sum())
             same = self._counts[region.label, region.would_be] - region.own[0]
-            surprise = -np.log((same + 1) / (predicted[region.would_be] - region.own[1] + len(self._counts)))
+            surprise = -np.log((same + 1) / (predicted[region.would_be] - region.own[1] + PRIOR))
             mean = float(region.bins @ surprise) / area
             if mean >= -math.log(RARE):
                 score = mean * math.sqrt(area)
-                remark = f"{area:,} pixels; {math.exp(-mean):.1%} of the pixels predicted so have this label"
+                remark = (
+                    f"{area * region.step**2:,} pixels; in other images {math.exp(-mean):.1%} of the pixels predicted "
+                    "as this class, as surely, have this label"
+                )
                 found.append(Suspect(region.image, REGION, region.label, region.would_be, region.box, score, remark))
         found.sort(key=lambda suspect: (-suspect.score, suspect.image, suspect.box))
         kept, seen = [], [0] * len(self._masks)
@@ -182,7 +201,9 @@ class LabelErrors:
         return sorted(found, key=lambda suspect: (-suspect.score, suspect.image))
 
 
-def _regions(image: int, pairs: npt.NDArray[np.int32], bins: npt.NDArray[np.int32], counts: Counts) -> list[_Region]:
+def _regions(
+    image: int, pairs: npt.NDArray[np.int32], bins: npt.NDArray[np.int32], counts: Counts, step: int
+) -> list[_Region]:
     """Return the connected regions of each pair of label and prediction.
 
     Args:
@@ -190,6 +211,10 @@ def _regions(image: int, pairs: npt.NDArray[np.int32], bins: npt.NDArray[np.int3
         pairs: (H, W) label times K plus prediction, -1 outside of all regions.
         bins: (H, W) the bin of the confidence.
         counts: (K, K, BINS) the pixels of the image.
+        step: the distance of the rows and columns in the image.
+
+    Returns:
+        The largest regions, at most `MAX_KEPT`.
     """
     import cv2  # slow to import
 
@@ -206,9 +231,9 @@ def _regions(image: int, pairs: npt.NDArray[np.int32], bins: npt.NDArray[np.int3
             x, y, w, h, _ = map(int, stats[region])
             inside = ids[y : y + h, x : x + w] == region
             within = np.bincount(bins[window][y : y + h, x : x + w][inside], minlength=BINS)
-            box = left + x, top + y, left + x + w, top + y + h
-            found.append(_Region(image, label, would_be, box, within, own))
-    return found
+            box = (left + x) * step, (top + y) * step, (left + x + w) * step, (top + y + h) * step
+            found.append(_Region(image, label, would_be, box, within, own, step))
+    return sorted(found, key=lambda region: -int(region.bins.sum()))[:MAX_KEPT]
 
 
 def _best_shift(

@@ -1,11 +1,14 @@
 """Write the report of one or several models on a data set, or of a model on a video, as one HTML file."""
 
 import csv
+import hashlib
 import math
 import os
 import random
+import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -16,7 +19,7 @@ from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.layout import Pair
 from maskpencil.errors import ConfigError, DataError, OutputError
 from maskpencil.evaluation import evaluate_pairs, match_classes, video_names, videos_of
-from maskpencil.files import written_whole
+from maskpencil.files import refuse_unwritable, written_whole
 from maskpencil.label_maps import LabelMap
 from maskpencil.metrics import DetailedScores
 from maskpencil.parsing import is_several, read_path, read_whole
@@ -25,9 +28,9 @@ from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor
 from maskpencil.report import sections
 from maskpencil.report.compare import compare
-from maskpencil.report.html import GENERATOR, element, name_of, page
-from maskpencil.report.images import GROUPS, choose_images
-from maskpencil.report.label_errors import HEADER, REGION, LabelErrors, Suspect, csv_rows
+from maskpencil.report.html import MARK, element, name_of, page
+from maskpencil.report.images import GROUPS, Choice, choose_images, fitted
+from maskpencil.report.label_errors import REGION, LabelErrors, Suspect, csv_rows
 from maskpencil.report.shots import Shot, image_shot, present_classes, suspect_shot
 from maskpencil.report.summary import next_steps
 from maskpencil.report.video import describe_video
@@ -42,8 +45,18 @@ SHOWN_SUSPECTS = 40
 DRAWING_SHARE = 0.3
 """The share of a limited time that is left for drawing images."""
 
+SHOWN_ALIKE, SHOWN_MODELS = 4, 3
+"""The largest number of suspects of the same two classes, and of models, whose images are shown."""
+
 LABEL_ERRORS = "label_errors.csv"
-"""The name of the file of suspected label errors, beside the report."""
+"""The name of the file of suspected label errors beside report.html; for other reports it begins with their names."""
+
+DIGEST_NAME = "label-errors"
+DIGEST = re.compile(rf'<meta name="{DIGEST_NAME}" content="(\w+)">')
+"""The element in the head of a report that holds the SHA-256 of its table of label errors."""
+
+HEAD = 4096
+"""The number of characters in which the marks of a report are looked for."""
 
 Progress = Callable[[int, int], None]
 
@@ -123,15 +136,16 @@ def write_report(
     if line:
         tell(line)
     pairs = list(folder.pairs(options.split))
+    end = math.inf if options.seconds is None else started + options.seconds
     if options.seconds is not None:
         random.Random(0).shuffle(pairs)  # noqa: S311 - so that those for which the time suffices are like the others
-    end = math.inf if options.seconds is None else started + (1 - DRAWING_SHARE) * options.seconds
     errors = LabelErrors(len(first.classes))
 
     def use(target: LabelMap, prediction: Prediction) -> bool:
         if prediction.confidence is not None:
             errors.add(target, prediction.label_map, prediction.confidence)
-        return time.monotonic() < end
+        share = (1 - DRAWING_SHARE) / len(predictors)
+        return options.seconds is None or time.monotonic() < started + share * options.seconds
 
     scores = [evaluate_pairs(first, folder, pairs, report=_part(progress, 0, len(predictors)), use=use)]
     pairs = pairs[: scores[0].images]
@@ -139,44 +153,46 @@ def write_report(
         scores.append(evaluate_pairs(predictor, folder, pairs, report=_part(progress, number, len(predictors))))
     found = errors.ranked()
     files = [_shown(pair, folder) for pair in pairs]
-    whole = {suspect.image for suspect in found if suspect.kind != REGION}
-    shown = [suspect for suspect in found if suspect.kind != REGION or suspect.image not in whole][:SHOWN_SUSPECTS]
-    shots, doubts = _drawn(first, folder, pairs, scores[0], shown, options.top)
+    videos = [] if options.seconds is not None else video_names(pairs)
+    choices = choose_images(scores[0], options.top, videos)
+    models = dict(zip(names, predictors, strict=True))
+    shots, doubts = _drawn(models, folder, pairs, scores[0], choices, _varied(found), end)
     training = _training(folder, options.split)
+    table = errors_file(out)
     steps = next_steps(
         scores[0],
         training=training,
         training_images=len(folder.splits.get("train", ())),
         suspects=len(found),
-        csv=LABEL_ERRORS,
+        csv=table.name,
     )
-    parts = [sections.numbers_section(scores[0], steps, videos=len({*video_names(pairs)}))]
+    parts = [sections.scores_section(scores[0], steps, split=options.split, videos=len({*videos}))]
     if len(scores) > 1:
         groups = videos_of(pairs)
-        parts.append(
-            sections.comparison_section(names, [compare(scores[0], each, groups) for each in scores[1:]], files)
-        )
+        comparisons = [compare(scores[0], each, groups) for each in scores[1:]]
+        parts.append(sections.comparison_section(names, scores, comparisons, files))
     parts.append(sections.classes_section(scores[0], first.classes, training))
     parts.append(sections.confusion_section(scores[0], first.classes))
     parts += [part for part in (sections.calibration_section(scores[0], first.classes),) if part is not None]
     of = len(folder.pairs(options.split))
     count = counted(len(pairs), "image") if len(pairs) == of else f"{len(pairs)} of {of} images"
+    compared = f", compared with {' and '.join(names[1:])}" if len(names) > 1 else ""
     lead = element("p", f"{count} of the split {options.split} of ", name_of(str(folder.root)), class_="faint")
+    rows = _csv_text(csv_rows(found, files, first.classes.names)) if found else ""
 
     def written(quality: int, most: int) -> str:
         images = _images_section(shots[:most], quality, first)
+        doubtful = _suspects_section(doubts[:most], quality, found, table.name)
         return _page(
-            f"Report on {names[0]}",
-            lead,
-            [*parts, images, _suspects_section(doubts[:most], quality, found), sections.definitions_section()],
+            f"Report on {names[0]}{compared}", lead, [*parts, images, doubtful, sections.definitions_section()], rows
         )
 
     _write(out, written, max(len(shots), len(doubts)), options.size)
-    table = out.with_name(LABEL_ERRORS)
     if found:
-        _write_csv(table, csv_rows(found, files, first.classes.names))
+        with written_whole(table) as temporary:
+            temporary.write_text(rows, encoding="utf-8", newline="")
     else:
-        table.unlink(missing_ok=True)  # that of an earlier report
+        table.unlink(missing_ok=True)  # that of the earlier report
     return scores[0]
 
 
@@ -210,7 +226,7 @@ def report_video(
         Shot(
             f"{first:.1f} to {last:.1f} s",
             (element("p", "the most uncertain frame of this stretch", class_="faint small"),),
-            ((prediction.image, "frame"), (prediction.overlay(legend=False), "prediction")),
+            ((fitted(prediction.image), "frame"), (fitted(prediction.overlay(legend=False)), "prediction")),
         )
         for first, last, prediction in found.stretches
     ]
@@ -220,31 +236,47 @@ def report_video(
     def written(quality: int, most: int) -> str:
         items = [shot.drawn(quality) for shot in shots[:most]]
         stretches = sections.section("stretches", "Uncertain stretches", element("ol", items, class_="shots"))
-        return _page(f"Report on {name}", lead, [*parts, stretches])
+        return _page(f"Report on {name}", lead, [*parts, *([stretches] if items else [])], "")
 
     _write(out, written, len(shots), options.size)
 
 
+def errors_file(out: Path) -> Path:
+    """Return the file of suspected label errors beside the report `out`."""
+    return out.with_name(LABEL_ERRORS if out.stem == "report" else f"{out.stem}_{LABEL_ERRORS}")
+
+
 def refuse_to_replace(out: Path) -> None:
-    """Refuse to replace files that are not a report, or a table of label errors, of this package.
+    """Refuse to replace what is not an earlier report of this package, or a table of errors that was changed since.
 
     Raises:
-        OutputError: there is such a file.
+        OutputError: such a file is in the way, or the file cannot be written.
     """
-    for path, mark in ((out, GENERATOR), (out.with_name(LABEL_ERRORS), ",".join(HEADER))):
-        if path.is_dir():
-            raise OutputError(f"{path}: is a folder; give the name of a file, such as {path / 'report.html'}")
-        try:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                is_own = mark in file.read(4096)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be replaced ({error.strerror}); give another name with --out") from error
-        if not is_own:
-            raise OutputError(
-                f"{path}: exists and is not from maskpencil report; move it, or give another name with --out"
-            )
+    if out.is_dir() or not out.name:
+        raise OutputError(f"{out}: is a folder; give the name of a file, such as {out / 'report.html'}")
+    refuse_unwritable(out)
+    digest = None
+    if out.exists():
+        head = _text_of(out, HEAD)
+        if MARK not in head:
+            raise OutputError(f"{out}: is not from maskpencil report; move it, or give another name with --out")
+        digest = re.search(DIGEST, head)
+    table = errors_file(out)
+    if table.exists() and (digest is None or digest[1] != _digest(_text_of(table, -1))):
+        raise OutputError(f"{table}: is not as maskpencil report wrote it; move it, or give another name with --out")
+
+
+def _text_of(path: Path, most: int) -> str:
+    """Read the first `most` characters of a text file, all if it is -1."""
+    try:
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            return file.read(most)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror}); give another name with --out") from error
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def model_names(models: Sequence[Any]) -> list[str]:
@@ -277,30 +309,49 @@ def _part(progress: Progress, number: int, count: int) -> Progress:
     return lambda done, total: progress(number * total + done, count * total)
 
 
+def _varied(found: Sequence[Suspect]) -> list[Suspect]:
+    """Choose the suspects to show: the strongest, but few of the same kind, and no regions of a suspected mask."""
+    masks = {suspect.image for suspect in found if suspect.kind != REGION}
+    seen = Counter[tuple[int | None, int | None]]()
+    shown = []
+    for suspect in found:
+        pair = suspect.label, suspect.would_be
+        if suspect.kind == REGION and (suspect.image in masks or seen[pair] == SHOWN_ALIKE):
+            continue
+        seen[pair] += 1
+        shown.append(suspect)
+    return shown[:SHOWN_SUSPECTS]
+
+
 def _drawn(
-    predictor: Predictor,
+    models: Mapping[str, Predictor],
     folder: DataFolder,
     pairs: Sequence[Pair],
     scores: DetailedScores,
-    shown: Sequence[Suspect],
-    top: int,
+    choices: Sequence[Choice],
+    suspects: Sequence[Suspect],
+    end: float,
 ) -> tuple[list[Shot], list[Shot]]:
-    """Read and segment the images to show once more, and draw them and the suspected label errors."""
-    choices = {choice.index: choice for choice in choose_images(scores, top)}
+    """Read and segment the images to show once more, until the time `end`, and draw them and the suspects."""
+    chosen = {choice.index: choice for choice in choices}
     doubts: dict[int, list[tuple[int, Suspect]]] = {}
-    for rank, suspect in enumerate(shown):
+    for rank, suspect in enumerate(suspects):
         doubts.setdefault(suspect.image, []).append((rank, suspect))
     shots, ranked = dict[int, Shot](), dict[int, Shot]()
-    for index in sorted({*choices, *doubts}):
+    for index in dict.fromkeys((*chosen, *doubts)):
+        if shots and time.monotonic() >= end:
+            break
         image, target = folder.read_pair(pairs[index])
-        prediction, name = predictor.predict_batch([image])[0].label_map, _shown(pairs[index], folder)
-        if index in choices:
-            shots[index] = image_shot(
-                name, image, target, prediction, scores.per_image[index], choices[index], predictor.classes
-            )
+        shown = list(models.items())[:SHOWN_MODELS]
+        label_maps = {name: predictor.predict_batch([image])[0].label_map for name, predictor in shown}
+        name, (_, first) = _shown(pairs[index], folder), shown[0]
+        if index in chosen:
+            counts = scores.per_image[index]
+            shots[index] = image_shot(name, image, target, label_maps, counts, chosen[index], first.classes)
         for rank, suspect in doubts.get(index, ()):
-            ranked[rank] = suspect_shot(name, image, target, prediction, suspect, predictor.classes)
-    return [shots[index] for index in choices], [ranked[rank] for rank in sorted(ranked)]
+            label_map = next(iter(label_maps.values()))
+            ranked[rank] = suspect_shot(name, image, target, label_map, suspect, first.classes)
+    return [shots[index] for index in chosen if index in shots], [ranked[rank] for rank in sorted(ranked)]
 
 
 def _images_section(shots: Sequence[Shot], quality: int, predictor: Predictor) -> Element:
@@ -309,20 +360,24 @@ def _images_section(shots: Sequence[Shot], quality: int, predictor: Predictor) -
     return sections.section(
         "images",
         "Images",
-        element("p", "The worst, the most uncertain, those around the median and the best; press one to enlarge it."),
+        element(
+            "p",
+            "The worst, the most uncertain, those around the median and the best; press one to enlarge it. The mean "
+            "IoU of an image is over its own classes, so that it is often lower than that of all images together.",
+        ),
         sections.group_choices(groups, predictor.classes, present, "image-list"),
         sections.legend(predictor.classes, present),
         element("ol", [shot.drawn(quality) for shot in shots], class_="shots", id="image-list"),
     )
 
 
-def _suspects_section(shots: Sequence[Shot], quality: int, found: Sequence[Suspect]) -> Element:
+def _suspects_section(shots: Sequence[Shot], quality: int, found: Sequence[Suspect], table: str) -> Element:
     masks = sum(suspect.kind != REGION for suspect in found)
     parts = [f"{counted(len(found) - masks, 'region')} whose label is rare for what the model predicts there"]
     if masks:
         parts.insert(0, counted(masks, "whole mask"))
     text = (
-        f"Suspect are {' and '.join(parts)}. The strongest can be seen here, {LABEL_ERRORS} lists all. "
+        f"Suspect are {' and '.join(parts)}. The strongest are shown, few of each kind; {table} lists all. "
         f"Some are errors of the label, some of the model: look first."
         if found
         else "No label is suspect."
@@ -333,8 +388,10 @@ def _suspects_section(shots: Sequence[Shot], quality: int, found: Sequence[Suspe
     )
 
 
-def _page(title: str, lead: Element, parts: Sequence[Element]) -> str:
-    links = [element("li", element("a", part[0].text or "", href=f"#{part.get('id')}")) for part in parts]
+def _page(title: str, lead: Element, parts: Sequence[Element], table: str) -> str:
+    """Return the whole page; `table` is the text of the table of label errors, whose digest the page keeps."""
+    ids = [part.get("id") or "" for part in parts]
+    links = [element("li", element("a", name.capitalize(), href=f"#{name}")) for name in ids]
     viewer = element(
         "dialog",
         element("img", alt=""),
@@ -344,7 +401,8 @@ def _page(title: str, lead: Element, parts: Sequence[Element]) -> str:
     )
     return page(
         title,
-        element("a", "Skip to the numbers", href=f"#{parts[0].get('id')}", class_="skip"),
+        {DIGEST_NAME: _digest(table)} if table else {},
+        element("a", "Skip to the numbers", href=f"#{ids[0]}", class_="skip"),
         element("header", element("h1", title), lead),
         element("nav", element("ul", links), aria_label="Sections"),
         element("main", list(parts)),
@@ -366,11 +424,10 @@ def _write(out: Path, written: Callable[[int, int], str], most: int, size: int) 
         temporary.write_bytes(content)
 
 
-def _write_csv(path: Path, rows: Iterable[Sequence[str]]) -> None:
+def _csv_text(rows: Iterable[Sequence[str]]) -> str:
     text = StringIO(newline="")
     csv.writer(text).writerows(rows)
-    with written_whole(path) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+    return text.getvalue()
 
 
 def _training(folder: DataFolder, split: str) -> dict[str, tuple[float, int]]:

@@ -10,14 +10,13 @@ from maskpencil.metrics import DetailedScores, RoadScores
 from maskpencil.metrics.boundary import BAND, TOLERANCE
 from maskpencil.metrics.calibration import BINS
 from maskpencil.metrics.detailed import SUMMARY
-from maskpencil.metrics.intervals import ROUNDS, Interval
+from maskpencil.metrics.intervals import Interval
 from maskpencil.metrics.objects import FOUND, SIZES
-from maskpencil.plain_text import counted
 from maskpencil.report.charts import bar, boundary_figure, curve, over_time, swatch
 from maskpencil.report.compare import Comparison, verdict
-from maskpencil.report.html import Child, element, name_of
+from maskpencil.report.html import Child, element, name_of, with_options
 from maskpencil.report.images import GROUPS
-from maskpencil.report.summary import headline, partners, why, worst_class
+from maskpencil.report.summary import calibration_verdict, headline, interval_note, partners, why, worst_class
 from maskpencil.report.video import VideoFindings
 
 MAX_MATRIX_CLASSES = 30
@@ -52,16 +51,15 @@ def labeled(classes: ClassSet, index: int) -> list[Child]:
     return [swatch(classes.palette[index]), f"{index + 1} ", name_of(classes.names[index])]
 
 
-def numbers_section(scores: DetailedScores, steps: Sequence[str], *, videos: int) -> Element:
-    """Return the headline, the four published scores and the boundary scores, what stands out, and what to do next.
+def scores_section(scores: DetailedScores, steps: Sequence[str], *, split: str, videos: int) -> Element:
+    """Return the headline, the scores with their intervals, what stands out, and what to do next.
 
-    `videos` is the number of videos whose frames the images seem to be; 0 if they are no videos.
+    `videos` is the number of videos whose frames the images seem to be, by their names; 0 if they are no frames.
     """
     cards = []
     for name in ("mean_iou", "pixel_accuracy", "mean_boundary_f1"):
         value, interval = getattr(scores, name), scores.intervals.get(name)
-        below = f"{TITLES[name]}{f', 95%: {_range(interval)}' if interval else ''}"
-        cards.append(_card(f"{value:.3f}", below))
+        cards.append(_card(_shown(value), f"{TITLES[name]}{f', 95%: {_range(interval)}' if interval else ''}"))
     if scores.calibration_error is not None:
         cards.append(_card(f"{scores.calibration_error:.3f}", "expected calibration error, 0 is best"))
     remarks: list[Child] = []
@@ -70,36 +68,28 @@ def numbers_section(scores: DetailedScores, steps: Sequence[str], *, videos: int
         remarks.append(
             element("li", "The weakest class is ", name_of(name), f" with IoU {each.iou:.3f}: {why(scores, name)}.")
         )
+    if split == "val":
+        remarks.append(
+            element("li", "Training chose its best model by the images of val: scores on a test split are fairer.")
+        )
     rows = []
     for name in SUMMARY:
         interval = scores.intervals.get(name)
         cells = [element("th", TITLES[name], scope="row"), _number(getattr(scores, name))]
-        rows.append(element("tr", cells, element("td", _range(interval) if interval else "–")))
+        rows.append(element("tr", cells, element("td", _range(interval))))
     head = element("tr", *(element("th", text, scope="col") for text in ("score", "value", "95% interval")))
     table = element("table", element("thead", head), element("tbody", rows))
-    drawn = counted(scores.groups, "image" if scores.groups == scores.images else "video")
-    note = (
-        f"The intervals come from the bootstrap: the scores of {ROUNDS:,} random draws of {drawn}, with repetition. "
-        "They hold for further images like these, not for other places or cameras."
-        if scores.intervals
-        else "One image gives no interval."
-    )
-    if scores.intervals and videos and scores.groups == scores.images:
-        note += (
-            f" By their names the images are frames of {counted(videos, 'video')}, and frames of one video resemble "
-            "each other: on other videos the score may well lie outside of the interval."
-        )
     return section(
-        "numbers",
+        "scores",
         "How good it is",
-        element("p", headline(scores)),
+        element("p", headline(scores, videos=videos)),
         element("div", cards, class_="cards"),
         element("ul", remarks) if remarks else None,
         element("h3", "What to do next") if steps else None,
-        element("ol", [element("li", step) for step in steps]) if steps else None,
+        element("ol", [element("li", with_options(step)) for step in steps]) if steps else None,
         element("h3", "All scores"),
-        element("div", table, class_="scroll"),
-        element("p", note, class_="faint small"),
+        _scrollable(table, "All scores"),
+        element("p", interval_note(scores, videos=videos), class_="faint small"),
     )
 
 
@@ -116,7 +106,7 @@ def classes_section(scores: DetailedScores, classes: ClassSet, training: Mapping
             element("th", labeled(classes, index), scope="row", data_value=name),
             _number(each.iou),
             element("td", drawn, data_value=_text(each.iou)),
-            element("td", _range(interval) if interval else "–", data_value=f"{interval[0]:.4f}" if interval else ""),
+            element("td", _range(interval), data_value=f"{interval[0]:.4f}" if interval else ""),
             *(_number(getattr(each, score)) for score in ("accuracy", "precision", "boundary_f1", "boundary_iou")),
             element("td", percent(each.pixels / total, 2), data_value=f"{each.pixels / total:.8f}"),
         ]
@@ -148,7 +138,7 @@ def classes_section(scores: DetailedScores, classes: ClassSet, training: Mapping
             f"its pixels are right. Small means under {limits[1]:,} pixels, large {limits[2]:,} or more.",
         ),
         _sortable(
-            ["class", "small found", "pixels", "medium found", "pixels", "large found", "pixels"],
+            ["class", "small found", "pixels right", "medium found", "pixels right", "large found", "pixels right"],
             sized,
             "Objects found, and the share of their pixels that is right.",
         ),
@@ -165,11 +155,14 @@ def confusion_section(scores: DetailedScores, classes: ClassSet) -> Element:
         if lost or taken:
             title = element("th", labeled(classes, index), scope="row")
             rows.append(element("tr", title, _partners(lost), _partners(taken)))
-    head = element("tr", *(_text_heading(text) for text in ("class", "its pixels are called", "what is called so")))
+    head = element(
+        "tr",
+        *(_text_heading(text) for text in ("class", "missed: its pixels are called", "invented: called so, but are")),
+    )
     table = element("table", element("thead", head), element("tbody", rows))
     parts: list[Child] = [
-        element("p", "Which classes are confused; shares of 1% and more."),
-        element("div", table, class_="scroll"),
+        element("p", "The classes with which each class is confused most: up to three, from 1% of its pixels."),
+        _scrollable(table, "Confusions of each class"),
     ]
     if 1 < len(names) <= MAX_MATRIX_CLASSES:
         numbers = (element("th", str(j + 1), scope="col", title=name) for j, name in enumerate(names))
@@ -187,7 +180,7 @@ def confusion_section(scores: DetailedScores, classes: ClassSet) -> Element:
             "caption", "Rows: the class in the masks. Columns: the predicted class. In percent of the row."
         )
         matrix = element("table", caption, element("thead", heads), element("tbody", body), class_="matrix")
-        parts += [element("h3", "Confusion matrix"), element("div", matrix, class_="scroll")]
+        parts += [element("h3", "Confusion matrix"), _scrollable(matrix, "Confusion matrix")]
     elif len(names) > MAX_MATRIX_CLASSES:
         wrong = counts.copy()
         np.fill_diagonal(wrong, 0)
@@ -207,7 +200,7 @@ def confusion_section(scores: DetailedScores, classes: ClassSet) -> Element:
         )
         parts += [
             element("h3", "Most frequent confusions"),
-            element("div", element("table", element("thead", heads), element("tbody", body)), class_="scroll"),
+            _scrollable(element("table", element("thead", heads), element("tbody", body)), "Most frequent confusions"),
         ]
     return section("confusion", "Confusions", *parts)
 
@@ -228,14 +221,18 @@ def calibration_section(scores: DetailedScores, classes: ClassSet) -> Element | 
     figure = element(
         "figure",
         drawn,
-        element("figcaption", "On the dashed line confidences are true; below it they are too high."),
+        element(
+            "figcaption",
+            "On the dashed line confidence and share of right pixels agree; below it confidences are too high.",
+        ),
     )
-    table = element("div", element("table", element("thead", head), element("tbody", rows)), class_="scroll")
+    table = _scrollable(element("table", element("thead", head), element("tbody", rows)), "Confidence and accuracy")
     parts: list[Child] = [
         element(
             "p",
-            f"The expected calibration error is {scores.calibration_error:.4f}: confidence and share of right pixels "
-            f"differ by {100 * scores.calibration_error:.1f} points on average, over {BINS} bins of confidence.",
+            f"{calibration_verdict(scores)} The expected calibration error is {scores.calibration_error:.4f}: "
+            f"confidence and share of right pixels differ by {100 * scores.calibration_error:.1f} points on average, "
+            f"over {BINS} equally wide bins of confidence.",
         ),
         element("div", figure, table, class_="figures"),
     ]
@@ -264,9 +261,28 @@ def _threshold(road: RoadScores, points: Sequence[tuple[float, float, float]], n
     )
 
 
-def comparison_section(names: Sequence[str], comparisons: Sequence[Comparison], images: Sequence[str]) -> Element:
-    """Return, for each further model, the differences to the first model, by class and by image."""
-    parts: list[Child] = []
+def comparison_section(
+    names: Sequence[str],
+    scores: Sequence[DetailedScores],
+    comparisons: Sequence[Comparison],
+    images: Sequence[str],
+) -> Element:
+    """Return the scores of all models, and for each further model the differences to the first one."""
+    rows = [
+        element(
+            "tr",
+            element("th", name_of(name), scope="row"),
+            _number(each.mean_iou),
+            element("td", _range(each.intervals.get("mean_iou"))),
+            _number(each.pixel_accuracy),
+            _number(each.mean_boundary_f1),
+        )
+        for name, each in zip(names, scores, strict=True)
+    ]
+    titles = ("model", "mean IoU", "95% interval", "pixel accuracy", "boundary F1")
+    head = element("tr", *(element("th", text, scope="col") for text in titles))
+    table = element("table", element("thead", head), element("tbody", rows))
+    parts: list[Child] = [_scrollable(table, "Scores of the models")]
     for name, comparison in zip(names[1:], comparisons, strict=True):
         kind = "" if not comparison.mean_iou.is_clear else "better" if comparison.mean_iou.value > 0 else "worse"
         parts.append(element("p", element("span", verdict(comparison, names[0], name), class_=kind or None)))
@@ -287,33 +303,34 @@ def comparison_section(names: Sequence[str], comparisons: Sequence[Comparison], 
         parts.append(_sortable(["class", "IoU, points", "95% interval", "verdict"], rows, f"{name} minus {names[0]}"))
         order = sorted((value, i) for i, value in enumerate(comparison.images) if not np.isnan(value) and value < 0)
         lost = [element("li", name_of(images[i]), f": {100 * value:+.1f} points") for value, i in order[:MAX_LOST]]
-        parts.append(element("h3", "Images where ", name_of(name), " is worse"))
+        count = f" ({len(order)} of {len(images)})"
+        parts.append(element("h3", "Images where ", name_of(name), f" is worse{count}"))
         parts.append(element("ul", lost) if lost else element("p", "None."))
     return section("comparison", "Comparison", *parts)
 
 
 def video_section(found: VideoFindings, classes: ClassSet) -> Iterator[Element]:
     """Return the sections of a video: flicker and uncertainty over time, and the shares of the classes."""
-    flicker = [0.0 if np.isnan(value) else value for value in found.flicker]
     mean = found.mean_flicker
     text = (
         "No two frames have still pixels, so that flicker cannot be measured."
         if np.isnan(mean)
         else f"{mean:.2%} of the pixels that do not move change their class from one frame to the next. "
-        "If this disturbs, predict with --smooth 0.5."
+        "If this disturbs, predict with --smooth 0.5; gaps are cuts and frames in which all pixels move."
     )
     yield section(
         "flicker",
         "Flicker",
-        element("p", text),
-        over_time(flicker, found.seconds, label="Share of the still pixels that change their class"),
+        element("p", with_options(text)),
+        over_time(found.flicker, found.seconds, label="Share of the still pixels that change their class"),
     )
-    yield section(
-        "uncertainty",
-        "Uncertainty",
-        element("p", "The mean of 1 - confidence over the pixels of each frame."),
-        over_time(found.uncertainty, found.seconds, label="Mean of 1 - confidence"),
-    )
+    if not np.isnan(found.uncertainty).all():
+        yield section(
+            "uncertainty",
+            "Uncertainty",
+            element("p", "The mean of 1 - confidence over the pixels of each frame."),
+            over_time(found.uncertainty, found.seconds, label="Mean of 1 - confidence"),
+        )
     shares = np.array(found.shares)
     charts: list[Child] = []
     for index in np.argsort(-shares.mean(axis=0), kind="stable").tolist():
@@ -381,9 +398,12 @@ def _text(value: float | None) -> str:
     return "" if value is None or np.isnan(value) else f"{value:.4f}"
 
 
+def _shown(value: float | None) -> str:
+    return "–" if value is None or np.isnan(value) else f"{value:.3f}"
+
+
 def _number(value: float | None) -> Element:
-    text = _text(value)
-    return element("td", f"{value:.3f}" if text else "–", data_value=text)
+    return element("td", _shown(value), data_value=_text(value))
 
 
 def _text_heading(text: str) -> Element:
@@ -418,4 +438,9 @@ def _sortable(titles: Sequence[str], rows: Sequence[Element], caption: str) -> E
     table = element(
         "table", element("caption", caption), element("thead", element("tr", heads)), element("tbody", rows)
     )
-    return element("div", table, class_="scroll", tabindex="0", role="region", aria_label=caption)
+    return _scrollable(table, caption)
+
+
+def _scrollable(table: Element, label: str) -> Element:
+    """Return a table that scrolls by itself, also by the keyboard, if the window is too narrow for it."""
+    return element("div", table, class_="scroll", tabindex="0", role="region", aria_label=label)

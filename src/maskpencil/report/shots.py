@@ -56,7 +56,7 @@ def image_shot(
     name: str,
     image: RGBImage,
     target: LabelMap,
-    prediction: LabelMap,
+    predictions: Mapping[str, LabelMap],
     scores: ImageScores,
     choice: Choice,
     classes: ClassSet,
@@ -67,26 +67,28 @@ def image_shot(
         name: the name of the file.
         image: (H, W, 3) RGB.
         target: (H, W) class indices, 255 where ignored.
-        prediction: (H, W) class indices.
+        predictions: (H, W) class indices, by the name of the model; the first is judged.
         scores: the counts of the image.
         choice: why the image was chosen.
         classes: the classes.
     """
-    why = reason(scores, classes.names, along=share_along_boundaries(target, prediction))
+    why = reason(scores, classes.names, along=share_along_boundaries(target, next(iter(predictions.values()))))
     numbers = f"mean IoU {scores.mean_iou:.3f}, {scores.pixel_accuracy:.1%} of the pixels right"
     if not np.isnan(scores.uncertainty):
         numbers += f", mean confidence {1 - scores.uncertainty:.3f}"
-    tags = [element("span", GROUPS[group], class_="tag") for group in choice.groups]
+    tags = [element("span", GROUPS[group], class_="tag") for group in choice.groups if group != "class"]
+    tags += [element("span", "worst of ", name_of(classes.names[k]), class_="tag") for k in choice.worst_of]
     small = fitted(image)
-    truth, drawn = (fitted(each, nearest=True) for each in (target, prediction))
+    truth, *predicted = (fitted(each, nearest=True) for each in (target, *predictions.values()))
+    models = ["prediction"] if len(predictions) == 1 else [f"prediction of {name}" for name in predictions]
     return Shot(
         name,
         (element("p", tags, why), element("p", numbers, class_="faint small")),
         (
             (small, "image"),
-            (painted(small, truth, classes), "mask"),
-            (painted(small, drawn, classes), "prediction"),
-            (differing(small, truth, drawn), "wrong pixels in orange"),
+            (painted(small, truth, classes), "mask, ignored pixels untinted"),
+            *((painted(small, each, classes), name) for name, each in zip(models, predicted, strict=True)),
+            (differing(small, truth, predicted[0]), "wrong pixels orange, ignored ones black"),
         ),
         {"data_groups": " ".join(choice.groups), "data_classes": " ".join(map(str, scores.classes.tolist()))},
     )
@@ -97,7 +99,7 @@ def suspect_shot(
 ) -> Shot:
     """Return the item of a suspected label error: the image, the label and the prediction around it."""
     x0, y0, x1, y1 = suspect.box
-    margin = max(MARGIN, (x1 - x0) // 2, (y1 - y0) // 2)
+    margin = max(MARGIN, (x1 - x0) // 4, (y1 - y0) // 4)
     rows = slice(max(0, y0 - margin), y1 + margin)
     columns = slice(max(0, x0 - margin), x1 + margin)
     crops = [fitted(each[rows, columns], CROP, nearest=each.ndim == 2) for each in (image, target, prediction)]
@@ -107,15 +109,15 @@ def suspect_shot(
         for value, start in zip((x0, y0, x1, y1), (columns.start, rows.start) * 2, strict=True)
     )
     label, would_be = (None if k is None else classes.names[k] for k in (suspect.label, suspect.would_be))
-    says: list[Child] = ["labeled ", name_of(label or ""), ", would be ", name_of(would_be or "")]
+    says: list[Child] = ["labeled ", name_of(label or ""), ", the model says ", name_of(would_be or "")]
     whole = {SHIFTED: ["the mask looks shifted"], OTHER_IMAGE: ["the mask looks like that of another image"]}
-    numbers = f"score {suspect.score:.0f}; {suspect.remark}; box {x0}, {y0} to {x1}, {y1}"
+    numbers = f"{suspect.remark}; box {x0}, {y0} to {x1}, {y1}"
     return Shot(
         name,
         (element("p", whole.get(suspect.kind, says)), element("p", numbers, class_="faint small")),
         (
             (_framed(crops[0], place), "image"),
-            (_framed(painted(crops[0], crops[1], classes), place), "label"),
+            (_framed(painted(crops[0], crops[1], classes), place), "mask"),
             (_framed(painted(crops[0], crops[2], classes), place), "prediction"),
         ),
     )

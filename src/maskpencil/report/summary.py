@@ -6,31 +6,63 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.metrics import DetailedClassScores, DetailedScores
+from maskpencil.metrics.intervals import MIN_GROUPS, ROUNDS
 from maskpencil.plain_text import counted
 
 RARE = 0.3
 """Classes that occur in a smaller share of the training images are called rare."""
 
+RARER, SMALL_SHARE = 3.0, 0.005
+"""A class is named as rarer in training if its share is this number of times larger here, and at least this share."""
+
 THIN = 0.15
 """If the boundary F1 of a class is larger than its IoU by more than this, its objects are thin or small."""
+
+NOTABLE = 0.05
+"""The smallest share of missed or invented pixels that is mentioned."""
+
+GOOD = 0.9
+"""A weakest class with at least this IoU needs no advice."""
+
+FEW, SMALL_OBJECTS = 10, 0.1
+"""Small objects are judged if there are at least this number, and if they hold at least this share of the class."""
 
 WIDE = 0.06
 """An interval of the mean IoU wider than this hides most differences between models."""
 
-OVERCONFIDENT = 0.03
-"""An expected calibration error above this is worth a remark."""
 
-
-def headline(scores: DetailedScores) -> str:
-    """Say how good a model is, and how sure that is."""
+def headline(scores: DetailedScores, *, videos: int) -> str:
+    """Say how good a model is, and how sure that is; `videos` is that of `interval_note`."""
     if np.isnan(scores.mean_iou):
         return "There is no score: no pixel of these images is labeled."
-    text = f"Of 100 pixels {100 * scores.pixel_accuracy:.0f} are right; the mean IoU is {scores.mean_iou:.3f}"
+    text = f"{scores.pixel_accuracy:.1%} of the pixels are right; the mean IoU is {scores.mean_iou:.3f}"
     if interval := scores.intervals.get("mean_iou"):
-        drawn = counted(scores.groups, "image" if scores.groups == scores.images else "video")
-        low, high = interval
-        return f"{text}, and with other images like these {drawn} it would lie between {low:.3f} and {high:.3f}."
-    return f"{text}; one image alone does not tell how good it is on others."
+        text += f", on many images like these between {interval[0]:.3f} and {interval[1]:.3f} (95% interval)"
+    else:
+        text += f"; {counted(scores.images, 'image')} are too few for an interval" if scores.images > 1 else ""
+    if scores.intervals and videos and scores.groups == scores.images:
+        text += f", if these are not frames of {counted(videos, 'video')}, as their names suggest"
+    return text + "."
+
+
+def interval_note(scores: DetailedScores, *, videos: int) -> str:
+    """Say where the intervals come from and what they do not cover.
+
+    `videos` is the number of videos whose frames the images seem to be, by their names; 0 if they are no frames.
+    """
+    if not scores.intervals:
+        return f"Intervals need at least {MIN_GROUPS} images, or as many videos."
+    drawn = counted(scores.groups, "image" if scores.groups == scores.images else "video")
+    text = (
+        f"The intervals come from the bootstrap: the scores of {ROUNDS:,} random draws of {drawn}, with repetition. "
+        "They hold for further images like these, not for other places or cameras."
+    )
+    if videos and scores.groups == scores.images:
+        text += (
+            f" By their names the images may be frames of {counted(videos, 'video')}. Frames of one video resemble "
+            "each other, so that the score on other videos may well lie outside of the interval."
+        )
+    return text
 
 
 def worst_class(scores: DetailedScores) -> tuple[str, DetailedClassScores] | None:
@@ -47,16 +79,11 @@ def why(scores: DetailedScores, name: str) -> str:
     taken = partners(scores.confusion_matrix[:, index], index, list(scores.classes))
     missed, invented = 1 - (each.accuracy or 0.0), 1 - (each.precision or 0.0)
     parts = []
-    if lost and missed >= 0.05:
-        parts.append(f"{missed:.0%} of its pixels are missed ({_list(lost)})")
-    if taken and invented >= 0.05:
-        parts.append(f"{invented:.0%} of the pixels called {name} are something else ({_list(taken)})")
-    if each.boundary_f1 is not None and each.iou is not None and each.boundary_f1 > each.iou + THIN:
-        parts.append(
-            f"its outlines agree better than its pixels (boundary F1 {each.boundary_f1:.2f}), as with thin or small "
-            "objects, where a pixel more or less counts"
-        )
-    return " and ".join(parts) or "its few wrong pixels have no common cause"
+    if missed >= NOTABLE:
+        parts.append(f"{missed:.0%} of its pixels are missed{_in_brackets(lost)}")
+    if invented >= NOTABLE:
+        parts.append(f"{invented:.0%} of the pixels called {name} are something else{_in_brackets(taken)}")
+    return " and ".join(parts) or "few of its pixels are missed, and few others are called so"
 
 
 def partners(row: npt.NDArray[np.int64], index: int, names: Sequence[str], *, most: int = 3) -> list[tuple[str, float]]:
@@ -81,7 +108,7 @@ def next_steps(
     suspects: int,
     csv: str,
 ) -> list[str]:
-    """Say what to do next, the most rewarding first, each step with the numbers that speak for it.
+    """Say what to do next, each step with the numbers that speak for it.
 
     Args:
         scores: the scores.
@@ -91,48 +118,95 @@ def next_steps(
         csv: the name of the file that lists them.
     """
     steps = []
+    worst = worst_class(scores)
+    if worst and (worst[1].iou or 0.0) < GOOD:
+        steps.append(_improve(scores, *worst, training.get(worst[0]), training_images))
+    rare = [
+        f"{name} ({training[name][0]:.2%} of the training pixels, {share:.2%} here)"
+        for name, share in _shares(scores).items()
+        if name in training and share > RARER * training[name][0] and share >= SMALL_SHARE
+    ]
+    if rare:
+        steps.append(f"Label more training images like these: they show much more of {', '.join(rare[:3])}.")
+    small = _badly_found_small(scores)
+    if small:
+        steps.append(
+            f"Small objects are found less often than larger ones: {'; '.join(small[:3])}. Train with larger images "
+            "(--image-size) or with a finer stride (--stride 4), if they matter."
+        )
     if suspects:
         which = (
             "the suspected label error" if suspects == 1 else f"the strongest of {suspects:,} suspected label errors"
         )
-        steps.append(f"Look at {which} below: wrong labels cap every score. {csv} lists all.")
-    worst = worst_class(scores)
-    if worst:
-        name, each = worst
-        share, images = training.get(name, (1.0, training_images))
-        if images < RARE * training_images:
-            steps.append(
-                f"Label more images with {name}, the weakest class (IoU {each.iou:.2f}): it is in {images} of "
-                f"{training_images} training images, with {share:.2%} of the pixels."
-            )
-        else:
-            steps.append(f"Improve {name}, the weakest class (IoU {each.iou:.2f}): {why(scores, name)}.")
-    sizes = {
-        size: (sum(each.objects[size].found for each in scores.classes.values()), count)
-        for size in ("small", "large")
-        if (count := sum(each.objects[size].objects for each in scores.classes.values()))
-    }
-    if len(sizes) == 2:
-        small, large = (found / count for found, count in sizes.values())
-        if small < large - 0.2:
-            steps.append(
-                f"Small objects are found in {small:.0%} of the cases, large ones in {large:.0%}: train with larger "
-                "images (--image-size) or with a finer stride (--stride 4), if they matter."
-            )
+        steps.append(f"Look at {which} below ({csv} lists all): either the label is wrong or the model.")
     if (interval := scores.intervals.get("mean_iou")) and interval[1] - interval[0] > WIDE:
         steps.append(
             f"Label more images to score on: the interval of the mean IoU is {100 * (interval[1] - interval[0]):.0f} "
             "points wide, so that smaller differences between models cannot be told."
         )
-    if scores.calibration_error is not None and scores.calibration_error > OVERCONFIDENT:
-        sure = sum(confidence * pixels for confidence, _, pixels in scores.reliability)
-        right = sum(accuracy * pixels for _, accuracy, pixels in scores.reliability)
-        steps.append(
-            f"Do not take confidences at their word: they are {'higher' if sure > right else 'lower'} than the share "
-            f"of right pixels, by {100 * scores.calibration_error:.1f} points on average."
-        )
     return steps
 
 
-def _list(pairs: Sequence[tuple[str, float]]) -> str:
-    return ", ".join(f"{name} {share:.0%}" for name, share in pairs)
+def calibration_verdict(scores: DetailedScores) -> str:
+    """Say whether confidences can be taken at their word."""
+    total = sum(pixels for *_, pixels in scores.reliability)
+    sure = sum(confidence * pixels for confidence, _, pixels in scores.reliability) / total
+    right = sum(accuracy * pixels for _, accuracy, pixels in scores.reliability) / total
+    verdict = (
+        f"On average the model is {100 * abs(sure - right):.1f} points {'more' if sure > right else 'less'} confident "
+        f"than it is right ({sure:.1%} against {right:.1%})"
+    )
+    seen = [point for point in scores.reliability if point[2] >= SMALL_SHARE * total]
+    confidence, accuracy, pixels = max(seen, key=lambda point: abs(point[0] - point[1]))
+    return (
+        f"{verdict}. The largest difference: where its confidence is about {confidence:.2f}, as in "
+        f"{pixels / total:.1%} of the pixels, {accuracy:.0%} are right."
+    )
+
+
+def _improve(
+    scores: DetailedScores,
+    name: str,
+    each: DetailedClassScores,
+    trained: tuple[float, int] | None,
+    training_images: int,
+) -> str:
+    """Say how the weakest class could get better."""
+    if trained and trained[1] < RARE * training_images:
+        return (
+            f"Label more images with {name}, the weakest class (IoU {each.iou:.2f}): it is in {trained[1]} of "
+            f"{training_images} training images."
+        )
+    if each.boundary_f1 is not None and each.boundary_f1 > (each.iou or 0.0) + THIN:
+        return (
+            f"Try a finer stride (--stride 4) or larger images (--image-size) for {name}, the weakest class: its "
+            f"outlines (boundary F1 {each.boundary_f1:.2f}) agree better than its pixels (IoU {each.iou:.2f}), as with "
+            "thin or small objects."
+        )
+    index = list(scores.classes).index(name)
+    lost = partners(scores.confusion_matrix[index], index, list(scores.classes), most=1)
+    beside = f" beside {lost[0][0]}, which {lost[0][1]:.0%} of its pixels are called" if lost else ""
+    return f"Label more images that show {name}{beside}: it is the weakest class (IoU {each.iou:.2f})."
+
+
+def _shares(scores: DetailedScores) -> dict[str, float]:
+    total = sum(each.pixels for each in scores.classes.values()) or 1
+    return {name: each.pixels / total for name, each in scores.classes.items()}
+
+
+def _badly_found_small(scores: DetailedScores) -> list[str]:
+    """Describe the classes that consist of small objects in part, and whose small objects are found less often."""
+    found = []
+    for name, each in scores.classes.items():
+        small, larger = each.objects["small"], [each.objects[size] for size in ("medium", "large")]
+        count = sum(objects.objects for objects in larger)
+        if small.objects < FEW or count < FEW or small.objects < count:
+            continue
+        rates = small.found / small.objects, sum(objects.found for objects in larger) / count
+        if rates[0] < rates[1] - 0.2 and small.share >= SMALL_OBJECTS:
+            found.append((rates[0] - rates[1], f"{name} {rates[0]:.0%}, larger ones {rates[1]:.0%}"))
+    return [text for _, text in sorted(found)]
+
+
+def _in_brackets(pairs: Sequence[tuple[str, float]]) -> str:
+    return f" ({', '.join(f'{name} {share:.0%}' for name, share in pairs)})" if pairs else ""

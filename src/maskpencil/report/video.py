@@ -31,7 +31,7 @@ class VideoFindings:
     Attributes:
         seconds: the time of each frame.
         shares: (frames, K) the share of the pixels of each class.
-        uncertainty: the mean of 1 - confidence of each frame.
+        uncertainty: the mean of 1 - confidence of each frame; NaN if the predictor has no confidence.
         flicker: the share of the still pixels whose class changed since the frame before; NaN where none is still.
         stretches: (first second, last second, prediction of the most uncertain frame) of the most uncertain stretches.
     """
@@ -77,9 +77,8 @@ def describe_video(
             for frame, prediction in results:
                 second = float(frame.pts * reader.time_base)
                 counts = np.bincount(prediction.label_map.ravel(), minlength=256)[:classes]
-                unsure = (
-                    0.0 if prediction.confidence is None else 1 - float(prediction.confidence.mean(dtype=np.float64))
-                )
+                sure = prediction.confidence
+                unsure = float("nan") if sure is None else 1 - float(sure.mean(dtype=np.float64))
                 found.seconds.append(second)
                 found.shares.append(counts / prediction.label_map.size)
                 found.uncertainty.append(unsure)
@@ -87,7 +86,7 @@ def describe_video(
                 found.flicker.append(float("nan") if last is None else changed(*last, smooth, prediction.label_map))
                 last = smooth, prediction.label_map
                 stretch = int(second // STRETCH_SECONDS)
-                if stretch not in stretches or unsure > stretches[stretch][0]:
+                if not np.isnan(unsure) and (stretch not in stretches or unsure > stretches[stretch][0]):
                     stretches[stretch] = unsure, prediction
                     for least in sorted(stretches, key=lambda number: stretches[number][0])[:-STRETCHES]:
                         del stretches[least]

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class Run:
     folder: Path
     model: Path
     mean_iou: float
-    data: DataFolder
+    data: DataFolder = field(repr=False, compare=False)
     scored_on: str = ""
     stopped_by: int = 0
 
