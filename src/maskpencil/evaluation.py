@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.data.folder import DataFolder, open_folder
@@ -20,7 +20,7 @@ from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor, predict_each
 from maskpencil.segmenter import load_predictor
 
-P = TypeVar("P")
+T = TypeVar("T")
 
 BATCH_PIXELS = 2**17
 """The largest number of pixels in a batch of small images, such as 12 of 90x120."""
@@ -68,19 +68,32 @@ def evaluate_pairs(
     pairs: Sequence[Pair],
     *,
     report: Callable[[int, int], None] | None = None,
-    use: Callable[[LabelMap, Prediction], bool] = lambda *_: True,
+    measure: Callable[[LabelMap, Prediction], T] = lambda *_: None,  # type: ignore[assignment]
+    use: Callable[[T], bool] = lambda _: True,
 ) -> DetailedScores:
     """Score a segmenter on some pairs of a folder whose classes are numbered as the segmenter's.
 
-    `report` is called with (pairs done, total), and `use` with the target (H, W) and the prediction of each
-    pair; if it returns False, the remaining pairs are left out.
+    Args:
+        segmenter: the segmenter.
+        folder: the folder.
+        pairs: the pairs to score.
+        report: called with (pairs done, total).
+        measure: called with the target (H, W) and the prediction of each pair, in several threads.
+        use: called with each result of `measure`, in the order of the pairs; if it returns False, the remaining pairs
+            are left out.
     """
     counts = DetailedCounts(len(segmenter.classes))
     call = partial(segmenter.predict_batch, confidence=True)
-    with closing(predict_pairs(segmenter, folder, pairs, call, report=report)) as predicted:
-        for target, prediction in predicted:
-            counts.update(target, prediction.label_map, prediction.confidence)
-            if not use(target, prediction):
+
+    def counted(target: LabelMap, prediction: Prediction) -> tuple[DetailedCounts, T]:
+        own = DetailedCounts(len(segmenter.classes))
+        own.update(target, prediction.label_map, prediction.confidence)
+        return own, measure(target, prediction)
+
+    with closing(predict_pairs(segmenter, folder, pairs, call, report=report, then=counted)) as predicted:
+        for _, (own, measured) in predicted:
+            counts.merge(own)
+            if not use(measured):
                 break
     return counts.scores(segmenter.classes.names, videos_of(pairs[: counts.images]))
 
@@ -134,21 +147,22 @@ def predict_pairs(
     predictor: Predictor,
     data: DataFolder,
     pairs: Sequence[Pair],
-    call: Callable[[list[RGBImage]], Sequence[P]],
+    call: Callable[[list[RGBImage]], Sequence[Any]],
     *,
     report: Callable[[int, int], None] | None = None,
-) -> Generator[tuple[LabelMap, P], None, None]:
+    then: Callable[[LabelMap, Any], Any] | None = None,
+) -> Generator[tuple[LabelMap, Any], None, None]:
     """Read pairs of image and mask, run `call` on the images, and yield each target (H, W) with its image's result.
 
-    For `predictor` and `call` see `predict_each`. `report` is called with (pairs done, total) each time the caller has
-    used a result and requests the next.
+    For `predictor`, `call` and `then` see `predict_each`. `report` is called with (pairs done, total) each time the
+    caller has used a result and requests the next.
     """
 
     def read(pair: Pair) -> tuple[LabelMap, RGBImage]:
         image, target = data.read_pair(pair)
         return target, image
 
-    with closing(predict_each(predictor, pairs, read, call, batch_pixels=BATCH_PIXELS)) as predicted:
+    with closing(predict_each(predictor, pairs, read, call, batch_pixels=BATCH_PIXELS, then=then)) as predicted:
         for done, (target, result) in enumerate(predicted, start=1):
             if result is not None:
                 yield target, result

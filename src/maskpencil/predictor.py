@@ -26,7 +26,6 @@ MAX_SEQUENTIAL = 3
 
 T = TypeVar("T")
 R = TypeVar("R")
-P = TypeVar("P")
 
 
 class Predictor(Protocol):
@@ -126,10 +125,11 @@ def predict_each(
     predictor: Predictor,
     items: Sequence[T],
     read: Callable[[T], tuple[R, RGBImage | None]],
-    call: Callable[[list[RGBImage]], Sequence[P]],
+    call: Callable[[list[RGBImage]], Sequence[Any]],
     *,
     batch_pixels: int = 0,
-) -> Generator[tuple[R, P | None], None, None]:
+    then: Callable[[R, Any], Any] | None = None,
+) -> Generator[tuple[R, Any], None, None]:
     """Read items ahead of the network, run the network on their images and yield the results in order.
 
     A thread reads the items. Consecutive images of one size form batches. With more than `MAX_SEQUENTIAL` items,
@@ -145,6 +145,8 @@ def predict_each(
         batch_pixels: a batch may have more images than `predictor.batch_size` if it has at most this many pixels.
             Larger batches of small images are faster, but in bf16 a few in a million pixels with almost equal scores
             may get another class than in a batch of one.
+        then: computes what to yield from the value of an item and its result, in the thread that ran the network; by
+            default the result itself.
 
     Yields:
         The value that `read` returned for each item, and the result of its image, or None if it has no image.
@@ -154,11 +156,12 @@ def predict_each(
     def most(item: tuple[R, RGBImage | None]) -> int:
         return max(size, batch_pixels // (item[1].size // 3)) if item[1] is not None else size
 
-    def run(group: list[tuple[R, RGBImage | None]]) -> list[tuple[R, P | None]]:
+    def run(group: list[tuple[R, RGBImage | None]]) -> list[tuple[R, Any]]:
         images = [image for _, image in group if image is not None]
         if not images:
             return [(value, None) for value, _ in group]
-        return [(value, result) for (value, _), result in zip(group, call(images), strict=True)]
+        results = zip([value for value, _ in group], call(images), strict=True)
+        return [(value, then(value, result) if then else result) for value, result in results]
 
     with (
         side_by_side(predictor) if len(items) > MAX_SEQUENTIAL else one_by_one() as workers,

@@ -17,6 +17,7 @@ Sources: Csurka, Larlus, Perronnin, "What is a good evaluation measure for seman
 al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR 2021.
 """
 
+from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
@@ -46,6 +47,9 @@ with each pixel of the disk."""
 _OFFSETS_AT_ONCE = 16
 """The number of distances that are tried before the pixels with a match are left out."""
 
+_BYTES = 256
+"""The number of values of a uint8 number."""
+
 
 def boundary_counts(target: LabelMap, prediction: LabelMap, num_classes: int) -> npt.NDArray[np.int64]:
     """Count the boundary pixels and the pixels of the bands of one image.
@@ -60,19 +64,35 @@ def boundary_counts(target: LabelMap, prediction: LabelMap, num_classes: int) ->
         prediction, and those that match the target; the intersection and the union of the bands.
     """
     prediction = np.where(target == IGNORE_INDEX, np.uint8(IGNORE_INDEX), prediction)
-    maps = target, prediction
-    edges = true, drawn = boundary_pixels(target), boundary_pixels(prediction)
+    edges = boundary_pixels(target), boundary_pixels(prediction)
+    true, drawn = (Boundary.of(*pair) for pair in zip((target, prediction), edges, strict=True))
     reach = squared_distance(target.shape, TOLERANCE)
-    near = matched(target, prediction, true, drawn, reach), matched(prediction, target, drawn, true, reach)
-    bands = [_band(edge, squared_distance(target.shape, BAND)) for edge in edges]
-    counts = [
-        _per_class(each, where, num_classes)
-        for each, edge, match in zip(maps, edges, near, strict=True)
-        for where in (edge, match)
-    ]
-    both = _per_class(target, bands[0] & bands[1] & (target == prediction), num_classes)
-    either = sum(_per_class(each, band, num_classes) for each, band in zip(maps, bands, strict=True)) - both
-    return np.stack([*counts, both, either], axis=1)
+    counts = []
+    for one, other in ((true, drawn), (drawn, true)):
+        found = one.classes[matched(one, other, target.shape, reach)]
+        counts += [np.bincount(classes, minlength=_BYTES) for classes in (one.classes, found)]
+    # a bit for each map, so that both are dilated at once
+    bands = _dilated(edges[0] + 2 * edges[1].view(np.uint8), squared_distance(target.shape, BAND))
+    inside = [np.where(bands & bit, each, np.uint8(IGNORE_INDEX)) for bit, each in ((1, target), (2, prediction))]
+    pairs = np.bincount((inside[0].astype(np.uint16) << 8 | inside[1]).ravel(), minlength=_BYTES**2)
+    pairs = pairs.reshape(_BYTES, _BYTES)
+    both = pairs.diagonal()
+    counts += [both, pairs.sum(axis=0) + pairs.sum(axis=1) - both]
+    return np.stack(counts, axis=1)[:num_classes]
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """The n boundary pixels of a label map: their places in the flattened map and their classes, (n,) each."""
+
+    places: npt.NDArray[np.int64]
+    classes: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, label_map: LabelMap, edge: Flags) -> "Boundary":
+        """Collect the boundary pixels `edge` (H, W) of a label map."""
+        places = np.flatnonzero(edge)
+        return cls(places, label_map.ravel()[places])
 
 
 def squared_distance(size: tuple[int, ...], share: float) -> int:
@@ -98,60 +118,64 @@ def boundary_pixels(label_map: LabelMap) -> Flags:
     return found
 
 
-def matched(label_map: LabelMap, other: LabelMap, edge: Flags, other_edge: Flags, reach: int) -> Flags:
-    """Return which boundary pixels of a label map have one of the same class in the other label map within reach.
+def matched(one: Boundary, other: Boundary, size: tuple[int, ...], reach: int) -> Flags:
+    """Return which of the pixels of a boundary, (n,), have a pixel of the same class in another one within reach.
 
     Args:
-        label_map: (H, W) class indices.
-        other: the other label map.
-        edge: the boundary pixels of `label_map`.
-        other_edge: the boundary pixels of `other`.
+        one: the boundary.
+        other: the other boundary.
+        size: (H, W) of the image.
         reach: the largest squared distance, in pixels.
     """
-    found = np.zeros(edge.shape, dtype=bool)
+    found = np.zeros(len(one.places), dtype=bool)
     near = min(reach, _NEAR)
-    present = np.flatnonzero(np.bincount(other[other_edge], minlength=IGNORE_INDEX + 1)).tolist()
+    present = np.unique(other.classes).tolist()
     for start in range(0, len(present), _PLANES):
         group = present[start : start + _PLANES]
         numbers = np.min_scalar_type((1 << len(group)) - 1)
-        bits = np.zeros(IGNORE_INDEX + 1, numbers)
+        bits = np.zeros(_BYTES, numbers)
         bits[group] = np.left_shift(1, np.arange(len(group), dtype=np.uint64), dtype=np.uint64).astype(numbers)
-        planes = _dilated(np.where(other_edge, bits[other], numbers.type(0)), near)
-        found |= edge & ((planes & bits[label_map]) != 0)
+        planes = np.zeros(size, numbers)
+        planes.ravel()[other.places] = bits[other.classes]
+        found |= (_dilated(planes, near).ravel()[one.places] & bits[one.classes]) != 0
     if reach > near:
-        _match_farther(
-            found, label_map, np.where(other_edge, other, np.uint8(IGNORE_INDEX)), edge & ~found, near, reach
-        )
+        left = np.flatnonzero(~found)
+        found[left] = _has_farther(Boundary(one.places[left], one.classes[left]), other, size, near, reach)
     return found
 
 
-def _match_farther(found: Flags, label_map: LabelMap, other: LabelMap, left: Flags, near: int, reach: int) -> None:
-    """Set `found` for those of the pixels `left` that have a match farther than `near`, and within `reach`.
+def _has_farther(one: Boundary, other: Boundary, size: tuple[int, ...], near: int, reach: int) -> Flags:
+    """Return which of the pixels `one`, (n,), have a pixel of the same class in `other` farther than `near`.
 
     Args:
-        found: (H, W), changed in place.
-        label_map: (H, W) the classes of the pixels.
-        other: (H, W) the classes of the other map's boundary pixels, 255 elsewhere.
-        left: (H, W) the pixels to look at.
-        near: the squared distance up to which there is no match.
+        one: some boundary pixels.
+        other: the other boundary.
+        size: (H, W) of the image.
+        near: the squared distance that is exceeded.
         reach: the largest squared distance.
     """
     radius = isqrt(reach)
-    padded = np.pad(other, radius, constant_values=IGNORE_INDEX)
-    width = padded.shape[1]
+    width = size[1] + 2 * radius
+    padded = np.full((size[0] + 2 * radius) * width, IGNORE_INDEX, np.uint8)
+
+    def in_padded(places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return (places // size[1] + radius) * width + places % size[1] + radius
+
+    padded[in_padded(other.places)] = other.classes
     down, right = (axis.ravel() - radius for axis in np.indices((2 * radius + 1, 2 * radius + 1)))
     squares = down**2 + right**2
     order = np.argsort(squares, kind="stable")
     order = order[(squares[order] > near) & (squares[order] <= reach)]
     offsets = (down * width + right)[order].tolist()
-    points, flat = np.argwhere(left), padded.ravel()
+    found = np.zeros(len(one.places), dtype=bool)
+    left, places, classes = np.arange(len(found)), in_padded(one.places), one.classes
     for start in range(0, len(offsets), _OFFSETS_AT_ONCE):
-        places, classes = (points + radius) @ [width, 1], label_map[tuple(points.T)]
-        matches = np.zeros(len(points), dtype=bool)
+        matches = np.zeros(len(left), dtype=bool)
         for offset in offsets[start : start + _OFFSETS_AT_ONCE]:
-            matches |= flat[places + offset] == classes
-        found[tuple(points[matches].T)] = True
-        points = points[~matches]
+            matches |= padded[places + offset] == classes
+        found[left[matches]] = True
+        left, places, classes = left[~matches], places[~matches], classes[~matches]
+    return found
 
 
 def _dilated(planes: npt.NDArray[np.unsignedinteger], reach: int) -> npt.NDArray[np.unsignedinteger]:
@@ -170,18 +194,3 @@ def _dilated(planes: npt.NDArray[np.unsignedinteger], reach: int) -> npt.NDArray
                 result[row:] |= wide[: height - row]
                 result[: height - row] |= wide[row:]
     return result
-
-
-def _band(edge: Flags, reach: int) -> Flags:
-    """Return which pixels are within the squared distance `reach` of a boundary pixel."""
-    import cv2  # slow to import
-
-    if not edge.any():
-        return edge
-    distances = cv2.distanceTransform((~edge).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    near: Flags = distances < np.float32((reach + 0.5) ** 0.5)  # squared distances are whole numbers
-    return near
-
-
-def _per_class(label_map: LabelMap, where: Flags, num_classes: int) -> npt.NDArray[np.int64]:
-    return np.bincount(label_map[where], minlength=IGNORE_INDEX + 1)[:num_classes]

@@ -25,20 +25,28 @@ class CalibrationCounts:
         self.confidence = np.zeros(shape, np.float64)
         """(K, BINS): the sum of their confidences."""
 
-    def update(self, target: LabelMap, prediction: LabelMap, confidence: npt.NDArray[np.floating]) -> None:
+    def update(self, target: LabelMap, prediction: LabelMap, confidence: npt.NDArray[np.floating]) -> float:
         """Add an image: target, prediction and the confidence in 0..1 of the predicted class, (H, W) each.
 
-        Pixels of target 255 are left out.
+        Pixels of target 255 are left out. Returns the mean confidence of the others; NaN if there are none.
         """
         counted = target != IGNORE_INDEX
-        classes, sure = prediction[counted], confidence[counted]
-        bins = np.minimum((sure.astype(np.float64) * BINS).astype(np.int64), BINS - 1)
-        cells = classes.astype(np.int64) * BINS + bins
+        classes, sure, true = prediction[counted], confidence[counted], target[counted]
+        bins = np.minimum(sure.astype(np.float64) * BINS, BINS - 1).astype(np.uint16)
+        cells = classes.astype(np.uint16) * np.uint16(BINS) + bins
         shape, size = self.pixels.shape, self.pixels.size
-        wrong, right = np.bincount(cells + size * (classes == target[counted]), minlength=2 * size).reshape(2, *shape)
-        self.pixels += wrong + right
-        self.hits += right
-        self.confidence += np.bincount(cells, sure, minlength=size).reshape(shape)
+        split = np.bincount(cells * np.uint16(2) + (classes == true), minlength=2 * size).reshape(*shape, 2)
+        confidences = np.bincount(cells, sure, minlength=size).reshape(shape)
+        self.pixels += split.sum(axis=2)
+        self.hits += split[..., 1]
+        self.confidence += confidences
+        return float(confidences.sum() / sure.size) if sure.size else float("nan")
+
+    def merge(self, other: "CalibrationCounts") -> None:
+        """Add the counts of other images."""
+        self.pixels += other.pixels
+        self.hits += other.hits
+        self.confidence += other.confidence
 
     def reliability(self) -> list[tuple[float, float, int]]:
         """Return the mean confidence, the accuracy and the number of pixels of each bin that has pixels."""

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from maskpencil.classes import IGNORE_INDEX
 from maskpencil.label_maps import LabelMap
 from maskpencil.metrics.boundary import boundary_counts
 from maskpencil.metrics.calibration import CalibrationCounts
@@ -229,14 +228,11 @@ class DetailedCounts:
         self._matrix.add(pairs, images=1)
         self._objects += object_counts(target, prediction, num_classes)
         uncertainty = float("nan")
-        counted = target != IGNORE_INDEX
         if confidence is not None:
-            self._calibration.update(target, prediction, confidence)
+            uncertainty = 1 - self._calibration.update(target, prediction, confidence)
             if self._foreground:
                 probability = np.where(prediction == 1, confidence, 1 - confidence)
                 self._foreground.update(target, probability.clip(0, 1))
-            if counted.any():
-                uncertainty = 1 - float(confidence[counted].mean(dtype=np.float64))
         table = np.column_stack(
             [pairs.diagonal(), pairs.sum(1), pairs.sum(0), boundary_counts(target, prediction, num_classes)]
         )
@@ -244,6 +240,15 @@ class DetailedCounts:
         rows, columns = np.nonzero(pairs)
         confused = np.column_stack([rows, columns, pairs[rows, columns]])
         self._images.append(ImageScores(present, table[present], confused, uncertainty))
+
+    def merge(self, other: "DetailedCounts") -> None:
+        """Add the counts of other images, which come after those so far."""
+        self._matrix.add(other._matrix.counts, images=other._matrix.images)
+        self._objects += other._objects
+        self._calibration.merge(other._calibration)
+        if self._foreground and other._foreground:
+            self._foreground.add(other._foreground.counts, images=other._foreground.images)
+        self._images += other._images
 
     def scores(self, names: Sequence[str], groups: Sequence[Hashable] | None = None) -> DetailedScores:
         """Compute the scores of all images.

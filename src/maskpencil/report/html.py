@@ -84,7 +84,7 @@ def embedded_image(pixels: npt.NDArray[np.uint8], alternative: str, *, quality: 
 def data_address(pixels: npt.NDArray[np.uint8], quality: int) -> str:
     """Return an image (H, W, 3) as WebP in a data: address."""
     buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", quality=quality, method=4)
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=quality, method=1)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -192,14 +192,13 @@ def painted(image: RGBImage, label_map: LabelMap, classes: ClassSet) -> RGBImage
         if index == IGNORE_INDEX:
             continue
         mask = np.pad((label_map == index).view(np.uint8), 1)
-        count, ids, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
-        depths = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
-        for region in range(1, count):
-            if stats[region, cv2.CC_STAT_AREA] < MIN_NUMBERED * label_map.size:
-                continue
-            own = np.where(ids == region, depths, 0)
-            y, x = np.unravel_index(own.argmax(), own.shape)  # where there is most room
-            place = int(x) - 1, int(y) - 1
+        _, ids, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+        for region in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= MIN_NUMBERED * label_map.size) + 1:
+            left, top, width, height, _ = stats[region]
+            inside = (ids[top : top + height, left : left + width] == region).view(np.uint8)
+            depths = cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, 3)
+            y, x = np.unravel_index(depths.argmax(), depths.shape)  # where there is most room
+            place = int(left + x) - 2, int(top + y) - 2
             draw.text(place, str(index + 1), fill="white", font=font, anchor="mm", stroke_width=2, stroke_fill="black")
     return np.asarray(canvas)
 

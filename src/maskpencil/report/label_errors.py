@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +55,11 @@ STEPS = 4
 STEP_SHARE = 1 / 300
 """The length of a step, as a share of the image's diagonal."""
 
-SAMPLES = 2000
+SAMPLES = 1000
 """The number of pixels near boundaries on which shifts are tried."""
+
+_NO_PAIR = 2**16 - 1
+"""No pair of label and prediction, of which there are at most 255 x 255."""
 
 OTHER_IMAGE, SHIFTED, REGION = "other image", "shifted", "region"
 
@@ -145,16 +148,25 @@ class LabelErrors:
         edge = boundary_pixels(target)
         near = cv2.dilate(edge.view(np.uint8), np.ones((2 * BORDER + 1, 2 * BORDER + 1), np.uint8)).view(bool)
         labeled = target != IGNORE_INDEX
-        bins = np.minimum(confidence * np.float32(BINS), BINS - 1).astype(np.int32)
-        codes = (target.astype(np.int32) * num_classes + prediction) * BINS + bins
-        counts = np.bincount(codes[labeled & ~near], minlength=self._counts.size).reshape(self._counts.shape)
+        bins = np.minimum(confidence * np.float32(BINS), BINS - 1).astype(np.uint8)
+        pairs = target.astype(np.uint16) * np.uint16(num_classes) + prediction
+        inner = labeled & ~near
+        codes = pairs[inner].astype(np.int64) * BINS + bins[inner]
+        counts = np.bincount(codes, minlength=self._counts.size).reshape(self._counts.shape)
         self._counts += counts
         wrong = labeled & (target != prediction)
-        self._regions += _regions(image, np.where(wrong & ~near, codes // BINS, -1), bins, counts, step)
+        pairs[~(wrong & inner)] = _NO_PAIR
+        self._regions += _regions(image, pairs, bins, counts, step)
         total = np.count_nonzero(labeled)
         agreement = 1 - np.count_nonzero(wrong) / total if total else float("nan")
         gain, (down, right), is_bounded = _best_shift(target, prediction, near)
         self._masks.append(_Mask(size, agreement, gain, (down * step, right * step), is_bounded))
+
+    def merge(self, other: "LabelErrors") -> None:
+        """Add other images, which come after those so far."""
+        self._counts += other._counts
+        self._regions += [replace(region, image=region.image + len(self._masks)) for region in other._regions]
+        self._masks += other._masks
 
     def ranked(self) -> list[Suspect]:
         """Return all suspects: whole masks, then regions, each with the highest scores first."""
@@ -202,13 +214,13 @@ class LabelErrors:
 
 
 def _regions(
-    image: int, pairs: npt.NDArray[np.int32], bins: npt.NDArray[np.int32], counts: Counts, step: int
+    image: int, pairs: npt.NDArray[np.uint16], bins: npt.NDArray[np.uint8], counts: Counts, step: int
 ) -> list[_Region]:
     """Return the connected regions of each pair of label and prediction.
 
     Args:
         image: the number of the image.
-        pairs: (H, W) label times K plus prediction, -1 outside of all regions.
+        pairs: (H, W) label times K plus prediction, `_NO_PAIR` outside of all regions.
         bins: (H, W) the bin of the confidence.
         counts: (K, K, BINS) the pixels of the image.
         step: the distance of the rows and columns in the image.
@@ -219,8 +231,9 @@ def _regions(
     import cv2  # slow to import
 
     found = []
-    numbers, areas = np.unique(pairs[pairs >= 0], return_counts=True)
-    for number in numbers[areas >= MIN_AREA].tolist():
+    areas = counts.sum(axis=2)
+    np.fill_diagonal(areas, 0)
+    for number in np.flatnonzero(areas.ravel() >= MIN_AREA).tolist():
         mask = (pairs == number).view(np.uint8)
         left, top, width, height = cv2.boundingRect(mask)
         window = slice(top, top + height), slice(left, left + width)
@@ -253,12 +266,13 @@ def _best_shift(
     if not len(rows):
         return 0.0, (0, 0), True
     chosen = np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).astype(np.int64)
-    rows, columns = rows[chosen] + reach, columns[chosen] + reach
-    predicted, fits = prediction[rows, columns], dict[tuple[int, int], float]()
+    width, labels = target.shape[1], target.ravel()
+    places = (rows[chosen] + reach) * width + columns[chosen] + reach
+    predicted, fits = prediction.ravel()[places], dict[tuple[int, int], float]()
 
     def fit(down: int, right: int) -> float:
         if (down, right) not in fits:
-            moved = target[rows - down * step, columns - right * step]  # the label shifted down and to the right
+            moved = labels[places - (down * width + right) * step]  # the label shifted down and to the right
             labeled = int(np.count_nonzero(moved != IGNORE_INDEX))
             fits[down, right] = int(np.count_nonzero(moved == predicted)) / max(1, labeled)
         return fits[down, right]

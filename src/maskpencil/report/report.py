@@ -9,6 +9,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -20,12 +21,13 @@ from maskpencil.data.layout import Pair
 from maskpencil.errors import ConfigError, DataError, OutputError
 from maskpencil.evaluation import evaluate_pairs, match_classes, video_names, videos_of
 from maskpencil.files import refuse_unwritable, written_whole
+from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.metrics import DetailedScores
 from maskpencil.parsing import is_several, read_path, read_whole
 from maskpencil.plain_text import counted
 from maskpencil.prediction import Prediction
-from maskpencil.predictor import Predictor
+from maskpencil.predictor import Predictor, predict_each
 from maskpencil.report import sections
 from maskpencil.report.compare import compare
 from maskpencil.report.html import MARK, element, name_of, page
@@ -39,7 +41,7 @@ from maskpencil.segmenter import load_predictor
 QUALITIES = (80, 60, 40)
 """The qualities of the images that are tried in turn until the page is small enough."""
 
-SHOWN_SUSPECTS = 40
+SHOWN_SUSPECTS = 30
 """The largest number of suspected label errors that the page shows; the CSV file lists all."""
 
 DRAWING_SHARE = 0.3
@@ -141,13 +143,20 @@ def write_report(
         random.Random(0).shuffle(pairs)  # noqa: S311 - so that those for which the time suffices are like the others
     errors = LabelErrors(len(first.classes))
 
-    def use(target: LabelMap, prediction: Prediction) -> bool:
+    def measure(target: LabelMap, prediction: Prediction) -> LabelErrors:
+        own = LabelErrors(len(first.classes))
         if prediction.confidence is not None:
-            errors.add(target, prediction.label_map, prediction.confidence)
+            own.add(target, prediction.label_map, prediction.confidence)
+        return own
+
+    def use(own: LabelErrors) -> bool:
+        errors.merge(own)
         share = (1 - DRAWING_SHARE) / len(predictors)
         return options.seconds is None or time.monotonic() < started + share * options.seconds
 
-    scores = [evaluate_pairs(first, folder, pairs, report=_part(progress, 0, len(predictors)), use=use)]
+    scores = [
+        evaluate_pairs(first, folder, pairs, report=_part(progress, 0, len(predictors)), measure=measure, use=use)
+    ]
     pairs = pairs[: scores[0].images]
     for number, predictor in enumerate(predictors[1:], start=1):
         scores.append(evaluate_pairs(predictor, folder, pairs, report=_part(progress, number, len(predictors))))
@@ -337,21 +346,33 @@ def _drawn(
     doubts: dict[int, list[tuple[int, Suspect]]] = {}
     for rank, suspect in enumerate(suspects):
         doubts.setdefault(suspect.image, []).append((rank, suspect))
-    shots, ranked = dict[int, Shot](), dict[int, Shot]()
-    for index in dict.fromkeys((*chosen, *doubts)):
-        if shots and time.monotonic() >= end:
-            break
+    (_, first), *others = list(models.items())[:SHOWN_MODELS]
+
+    def read(index: int) -> tuple[tuple[int, LabelMap], RGBImage]:
         image, target = folder.read_pair(pairs[index])
-        shown = list(models.items())[:SHOWN_MODELS]
-        label_maps = {name: predictor.predict_batch([image])[0].label_map for name, predictor in shown}
-        name, (_, first) = _shown(pairs[index], folder), shown[0]
+        return (index, target), image
+
+    def draw(value: tuple[int, LabelMap], prediction: Prediction) -> tuple[Shot | None, list[tuple[int, Shot]]]:
+        (index, target), image, name = value, prediction.image, _shown(pairs[value[0]], folder)
+        shot = None
         if index in chosen:
-            counts = scores.per_image[index]
-            shots[index] = image_shot(name, image, target, label_maps, counts, chosen[index], first.classes)
-        for rank, suspect in doubts.get(index, ()):
-            label_map = next(iter(label_maps.values()))
-            ranked[rank] = suspect_shot(name, image, target, label_map, suspect, first.classes)
-    return [shots[index] for index in chosen if index in shots], [ranked[rank] for rank in sorted(ranked)]
+            label_maps = [prediction.label_map, *(other.predict_batch([image])[0].label_map for _, other in others)]
+            drawn = dict(zip(models, label_maps, strict=False))
+            shot = image_shot(name, image, target, drawn, scores.per_image[index], chosen[index], first.classes)
+        return shot, [
+            (rank, suspect_shot(name, image, target, prediction.label_map, suspect, first.classes))
+            for rank, suspect in doubts.get(index, ())
+        ]
+
+    shots, ranked = list[Shot](), dict[int, Shot]()
+    indices = list(dict.fromkeys((*chosen, *doubts)))
+    with closing(predict_each(first, indices, read, first.predict_batch, then=draw)) as done:
+        for _, (shot, suspected) in done:
+            shots += [shot] if shot else []
+            ranked |= dict(suspected)
+            if time.monotonic() >= end:
+                break
+    return shots, [ranked[rank] for rank in sorted(ranked)]
 
 
 def _images_section(shots: Sequence[Shot], quality: int, predictor: Predictor) -> Element:
