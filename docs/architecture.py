@@ -162,7 +162,7 @@ PLACES: dict[str, list[Step]] = {
     "a command": [("cli/__init__.py", "COMMANDS", "a file in this folder with `command`, entered here")],
     "a section of the report": [
         ("report/report.py", "write_report", "what the report consists of, in its order"),
-        ("report/sections.py", "numbers_section", "each section is a function like this"),
+        ("report/sections.py", "scores_section", "each section is a function like this"),
     ],
     "a kind of region file": [
         ("regions/write.py", "_DOCUMENTS", "a class like `_GeoJson`, entered here"),

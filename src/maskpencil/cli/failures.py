@@ -134,6 +134,7 @@ EXAMPLES = {
     "convert": "maskpencil convert DATA --to coco",
     "train": "maskpencil train DATA",
     "evaluate": "maskpencil evaluate MODEL DATA",
+    "report": "maskpencil report MODEL DATA",
     "quantize": "maskpencil quantize MODEL DATA",
     "predict": "maskpencil predict MODEL photo.jpg",
     "heatmap": "maskpencil heatmap vgg16 photo.jpg --class tabby",
@@ -147,6 +148,7 @@ EXAMPLES = {
 COMMANDS_MEANT = {
     "predict": "segment segmentation infer inference detect test-image run apply color colour colorize visualize",
     "evaluate": "test val valid validate validation eval score scores metrics",
+    "report": "summary html compare analysis explain quality label-errors",
     "train": "fit finetune fine-tune learn resume training trainer",
     "check": "verify lint inspect analyze analyse stats dataset data doctor",
     "convert": "transform to-coco to-yolo export-data annotate annotations",

@@ -88,7 +88,7 @@ def image_shot(
             (small, "image"),
             (painted(small, truth, classes), "mask, ignored pixels untinted"),
             *((painted(small, each, classes), name) for name, each in zip(models, predicted, strict=True)),
-            (differing(small, truth, predicted[0]), "wrong pixels orange, ignored ones black"),
+            (differing(small, truth, predicted[0]), "wrong pixels orange, ignored pixels black"),
         ),
         {"data_groups": " ".join(choice.groups), "data_classes": " ".join(map(str, scores.classes.tolist()))},
     )

@@ -131,7 +131,7 @@ def next_steps(
     small = _badly_found_small(scores)
     if small:
         steps.append(
-            f"Small objects are found less often than larger ones: {'; '.join(small[:3])}. Train with larger images "
+            f"Small objects are found less often than larger objects: {'; '.join(small[:3])}. Train with larger images "
             "(--image-size) or with a finer stride (--stride 4), if they matter."
         )
     if suspects:
@@ -204,7 +204,7 @@ def _badly_found_small(scores: DetailedScores) -> list[str]:
             continue
         rates = small.found / small.objects, sum(objects.found for objects in larger) / count
         if rates[0] < rates[1] - 0.2 and small.share >= SMALL_OBJECTS:
-            found.append((rates[0] - rates[1], f"{name} {rates[0]:.0%}, larger ones {rates[1]:.0%}"))
+            found.append((rates[0] - rates[1], f"{name} {rates[0]:.0%}, larger objects {rates[1]:.0%}"))
     return [text for _, text in sorted(found)]
 
 
