@@ -11,7 +11,7 @@ from maskpencil.classes import IGNORE_INDEX
 from maskpencil.label_maps import LabelMap
 from maskpencil.metrics.boundary import boundary_pixels
 from maskpencil.metrics.calibration import BINS
-from maskpencil.plain_text import csv_cell
+from maskpencil.plain_text import counted, csv_cell
 
 Box = tuple[int, int, int, int]
 Counts = npt.NDArray[np.int64]
@@ -204,10 +204,9 @@ class LabelErrors:
                 remark = f"{mask.agreement:.0%} of its pixels agree with the prediction, usual is {usual:.0%}"
                 found.append(Suspect(image, OTHER_IMAGE, None, None, box, 100 * (usual - mask.agreement), remark))
             elif mask.is_bounded and mask.gain > max(MIN_GAIN, usual_gain + DEVIATIONS * gain_deviation):
-                down, right = mask.shift
                 remark = (
-                    f"moved by {right:+d} pixels to the right and {down:+d} down, {mask.gain:.1%} more of its pixels "
-                    "along boundaries would agree"
+                    f"moved {_way(*mask.shift)}, {mask.gain:.1%} more of its pixels along boundaries would agree with "
+                    "the prediction"
                 )
                 found.append(Suspect(image, SHIFTED, None, None, box, 100 * mask.gain, remark))
         return sorted(found, key=lambda suspect: (-suspect.score, suspect.image))
@@ -283,6 +282,12 @@ def _best_shift(
         around = ((best[0] + down, best[1] + right) for down in (-1, 0, 1) for right in (-1, 0, 1))
         best = max((shift for shift in around if max(map(abs, shift)) <= STEPS), key=lambda shift: fit(*shift))
     return fit(*best) - fit(0, 0), (best[0] * step, best[1] * step), max(map(abs, best)) < STEPS
+
+
+def _way(down: int, right: int) -> str:
+    """Describe a shift in words, such as "4 pixels left and 2 pixels up"."""
+    parts = [(right, "right" if right > 0 else "left"), (down, "down" if down > 0 else "up")]
+    return " and ".join(f"{counted(abs(pixels), 'pixel')} {way}" for pixels, way in parts if pixels)
 
 
 def _usual(values: Sequence[float], least: float) -> tuple[float, float]:

@@ -26,8 +26,8 @@ from maskpencil.report.label_errors import OTHER_IMAGE, SHIFTED, Suspect
 CROP = 320
 """The longer side of the panels of a suspected region, in pixels."""
 
-MARGIN = 24
-"""The smallest margin around a suspected region in its panels, in pixels."""
+LEAST_SIDE = 120
+"""The smallest side of the square around a suspected region that is shown, in pixels."""
 
 FRAME = (255, 0, 255)
 
@@ -99,9 +99,9 @@ def suspect_shot(
 ) -> Shot:
     """Return the item of a suspected label error: the image, the label and the prediction around it."""
     x0, y0, x1, y1 = suspect.box
-    margin = max(MARGIN, (x1 - x0) // 4, (y1 - y0) // 4)
-    rows = slice(max(0, y0 - margin), y1 + margin)
-    columns = slice(max(0, x0 - margin), x1 + margin)
+    side = max(LEAST_SIDE, 3 * max(x1 - x0, y1 - y0) // 2)
+    top, left = (max(0, (low + high - side) // 2) for low, high in ((y0, y1), (x0, x1)))
+    rows, columns = slice(top, max(y1, top + side)), slice(left, max(x1, left + side))
     crops = [fitted(each[rows, columns], CROP, nearest=each.ndim == 2) for each in (image, target, prediction)]
     factor = crops[0].shape[1] / image[rows, columns].shape[1]
     place = tuple(

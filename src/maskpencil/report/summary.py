@@ -37,11 +37,11 @@ def headline(scores: DetailedScores, *, videos: int) -> str:
         return "There is no score: no pixel of these images is labeled."
     text = f"{scores.pixel_accuracy:.1%} of the pixels are right; the mean IoU is {scores.mean_iou:.3f}"
     if interval := scores.intervals.get("mean_iou"):
-        text += f", on many images like these between {interval[0]:.3f} and {interval[1]:.3f} (95% interval)"
+        text += f" (95% interval {interval[0]:.3f} to {interval[1]:.3f}, for further images like these)"
     else:
         text += f"; {counted(scores.images, 'image')} are too few for an interval" if scores.images > 1 else ""
     if scores.intervals and videos and scores.groups == scores.images:
-        text += f", if these are not frames of {counted(videos, 'video')}, as their names suggest"
+        text += f". By their names these are frames of {counted(videos, 'video')}: others may well score outside of it"
     return text + "."
 
 
