@@ -41,6 +41,7 @@ def test_the_runtime_makes_no_difference_in_fp32(predicted):
     assert (by_torch == by_openvino).mean() > 0.999
 
 
+@pytest.mark.slow
 def test_abstaining_takes_nothing_but_unsure_pixels(predicted, model):
     sure = Segmenter.from_pretrained(model, device="cpu", precision="fp32").predict(predicted.image).confidence
     below = round(float(np.median(sure)), 3)

@@ -46,6 +46,7 @@ def test_images_smaller_than_a_window_are_refused(classifier):
         compare(classifier, torch.randn(1, 3, 200, 300))
 
 
+@pytest.mark.slow
 def test_the_figure_shows_the_main_class_where_it_is_found(classifier):
     image = np.full((288, 320, 3), 200, dtype=np.uint8)
     result = compare(classifier, torch.randn(1, 3, 288, 320), repeats=1)

@@ -124,6 +124,7 @@ def number(value: float | None) -> float:
 
 
 @pytest.mark.parametrize("start", range(0, DATA_SETS, 25))
+@pytest.mark.slow
 def test_every_score_of_random_data_sets_is_that_of_the_definition(start: int, monkeypatch: pytest.MonkeyPatch) -> None:
     if start % 2:  # distances as in images that are twenty times as large
         monkeypatch.setattr(boundary, "TOLERANCE", 0.15)
@@ -164,6 +165,7 @@ def test_every_score_of_random_data_sets_is_that_of_the_definition(start: int, m
 
 
 @pytest.mark.parametrize("videos", [False, True])
+@pytest.mark.slow
 def test_the_intervals_are_those_of_plain_resampling_with_the_same_seed(videos: bool) -> None:
     for data_set in range(5):
         random = np.random.default_rng(data_set)
@@ -214,6 +216,7 @@ def plain_scores(classes: int, images: list[Maps]) -> dict[str, float]:
     return result
 
 
+@pytest.mark.slow
 def test_a_true_score_lies_in_the_interval_of_nine_to_ten_of_ten_samples() -> None:
     random = np.random.default_rng(0)
     population = [random_image(random, 3) for _ in range(2000)]

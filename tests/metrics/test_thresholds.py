@@ -69,6 +69,7 @@ def by_hand(both: list[Image]) -> dict[str, float]:
 
 
 @given(st.lists(images(), min_size=1, max_size=4))
+@pytest.mark.slow
 def test_the_measures_are_those_counted_threshold_by_threshold(both: list[Image]) -> None:
     scores = score(*both)
     for name, value in by_hand(both).items():

@@ -333,3 +333,9 @@ def test_a_video_is_described_without_truth(make_segmenter, make_video, tmp_path
     assert "Flicker" in page.text
     assert "Shares of the classes over time" in page.text
     assert page.all("img")
+
+
+def test_a_report_of_a_video_leaves_a_table_beside_it_alone(make_segmenter, make_video, tmp_path: Path) -> None:
+    (tmp_path / LABEL_ERRORS).write_text("mine")
+    mp.report.report_video(make_segmenter(), make_video(), tmp_path / "report.html")
+    assert (tmp_path / LABEL_ERRORS).read_text() == "mine"

@@ -96,6 +96,7 @@ print(resident())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the settings are those of glibc")
+@pytest.mark.slow
 def test_memory_is_reused_in_the_block_and_returned_after_it():
     result = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True)
     usual, kept, during, after = map(int, result.stdout.split())

@@ -123,6 +123,7 @@ def test_weights_to_start_from_that_are_not_finite_are_refused_before_a_run_fold
     assert not (tmp_path / "next").exists()
 
 
+@pytest.mark.slow
 def test_the_learning_rate_is_not_searched_if_no_loss_is_finite(tiny_folder, tmp_path, monkeypatch):
     nan = torch.tensor(math.nan)
     monkeypatch.setattr(GradientDescent, "step", lambda *_: Update(nan, batches=1, images=2))

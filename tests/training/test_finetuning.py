@@ -33,6 +33,7 @@ def config_of(run):
     return yaml.safe_load(RunFolder(run).config.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_second_run_starts_from_the_first_and_trains_the_backbone(tiny_folder, tmp_path):
     run = train(tiny_folder, out=tmp_path / "run", **SETTINGS)
     assert run.folder == tmp_path / "run"
@@ -45,6 +46,7 @@ def test_the_second_run_starts_from_the_first_and_trains_the_backbone(tiny_folde
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
+@pytest.mark.slow
 def test_both_stages_print_what_they_brought(tiny_folder, tmp_path, capsys):
     train(tiny_folder, out=tmp_path / "run", **SETTINGS | {"quiet": False})
     assert capsys.readouterr().err.count("with a frozen backbone: mean IoU 0.") == 1
@@ -59,6 +61,7 @@ def test_a_given_optimizer_is_that_of_both_runs_but_lbfgs_only_of_the_first(monk
         assert yaml.safe_load(run.finetuning.read_text(encoding="utf-8"))["optimizer"] == second
 
 
+@pytest.mark.slow
 def test_a_resumed_first_run_is_followed_by_the_second(tiny_folder, tmp_path, monkeypatch):
     def stopped(*_, **__):
         raise KeyboardInterrupt
@@ -75,6 +78,7 @@ def test_a_resumed_first_run_is_followed_by_the_second(tiny_folder, tmp_path, mo
     assert not (tmp_path / "run-2").exists(), "a finished pair of runs gets no further run"
 
 
+@pytest.mark.slow
 def test_a_time_budget_is_that_of_both_runs(monkeypatch, tiny_folder, tmp_path):
     runs = []
 

@@ -167,6 +167,7 @@ def test_a_time_that_is_too_short_is_refused_with_one_that_is_not(tiny_folder, t
     assert train(tiny_folder, out=tmp_path / "run", time_budget=enough, **SMALL).finished
 
 
+@pytest.mark.slow
 def test_a_short_budget_is_not_spent_on_the_graph(tiny_folder, tmp_path, clock):
     clock.costs |= {"graph": 100.0, "start": 1.0}
     run = train(tiny_folder, out=tmp_path / "run", time_budget="12s", **SMALL)

@@ -73,9 +73,9 @@ def command(
     paths = [found_model(path, "report", [*paths[number + 1 :], data]) for number, path in enumerate(paths)]
     refuse_model_as_data(data, "report")
     options = ReportOptions(split=split, top=top, size=parse_bytes("--size", size))
-    if out is not None:
-        refuse_to_replace(out)
     is_video = data.suffix.lower() in VIDEO_SUFFIXES
+    if out is not None:
+        refuse_to_replace(out, with_table=not is_video)
     if is_video and len(paths) > 1:
         raise ConfigError("a video is reported for one model; give one model, or a folder of images and masks")
     if is_video and any(value is not None for value in (images, masks, split_file)):

@@ -68,14 +68,13 @@ def choose_images(scores: DetailedScores, most: int, videos: Sequence[str] = ())
     images = scores.per_image
     order = sorted((i for i, image in enumerate(images) if not math.isnan(image.mean_iou)), key=_quality(images))
     part = max(1, most // 4)
-    middle = max(0, (len(order) - part) // 2)
+    from_the_middle = sorted(range(len(order)), key=lambda rank: abs(rank - len(order) // 2))
     unsure = sorted((i for i in order if not math.isnan(images[i].uncertainty)), key=lambda i: -images[i].uncertainty)
-    from_the_middle = sorted(order, key=lambda i: abs(order.index(i) - len(order) // 2)) if videos else order[middle:]
     groups: dict[int, list[str]] = {}
     for group, ranked, count in (
         ("worst", order, max(1, most - 3 * part)),
         ("uncertain", unsure, part),
-        ("median", from_the_middle, part),
+        ("median", [order[rank] for rank in from_the_middle], part),
         ("best", order[::-1], part),
     ):
         for index in _apart(ranked, count, videos):

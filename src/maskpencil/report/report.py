@@ -162,8 +162,10 @@ def write_report(
         scores.append(evaluate_pairs(predictor, folder, pairs, report=_part(progress, number, len(predictors))))
     found = errors.ranked()
     files = [_shown(pair, folder) for pair in pairs]
-    videos = [] if options.seconds is not None else video_names(pairs)
-    choices = choose_images(scores[0], options.top, videos)
+    videos = video_names(pairs)
+    choices = choose_images(
+        scores[0], options.top, videos if options.seconds is None else ()
+    )  # else not in their order
     models = dict(zip(names, predictors, strict=True))
     shots, doubts = _drawn(models, folder, pairs, scores[0], choices, _varied(found), end)
     training = _training(folder, options.split)
@@ -228,7 +230,7 @@ def report_video(
         VideoError: no frame of the video can be read.
     """
     options, out, path = options or ReportOptions(), read_path("out", out), read_path("video", video)
-    refuse_to_replace(out)
+    refuse_to_replace(out, with_table=False)
     (name,), (predictor,) = _loaded([model])
     found = describe_video(predictor, path, report=progress)
     shots = [
@@ -255,8 +257,12 @@ def errors_file(out: Path) -> Path:
     return out.with_name(LABEL_ERRORS if out.stem == "report" else f"{out.stem}_{LABEL_ERRORS}")
 
 
-def refuse_to_replace(out: Path) -> None:
+def refuse_to_replace(out: Path, *, with_table: bool = True) -> None:
     """Refuse to replace what is not an earlier report of this package, or a table of errors that was changed since.
+
+    Args:
+        out: the HTML file to write.
+        with_table: whether a table of label errors may be written beside it.
 
     Raises:
         OutputError: such a file is in the way, or the file cannot be written.
@@ -271,7 +277,7 @@ def refuse_to_replace(out: Path) -> None:
             raise OutputError(f"{out}: is not from maskpencil report; move it, or give another name with --out")
         digest = re.search(DIGEST, head)
     table = errors_file(out)
-    if table.exists() and (digest is None or digest[1] != _digest(_text_of(table, -1))):
+    if with_table and table.exists() and (digest is None or digest[1] != _digest(_text_of(table, -1))):
         raise OutputError(f"{table}: is not as maskpencil report wrote it; move it, or give another name with --out")
 
 

@@ -153,6 +153,7 @@ def test_the_command_reports_both(folder: Path, capsys: pytest.CaptureFixture[st
     assert "warning: classes that never occur: 5 of 8 (a, b, c, d, e)" in printed
 
 
+@pytest.mark.slow
 def test_a_training_reports_copies_before_it_begins(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ def caches(tmp_path: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
+@pytest.mark.slow
 def test_cached_features_train_as_the_images_do(tiny_folder: Path, tmp_path: Path) -> None:
     cached = train(tiny_folder, out=tmp_path / "cached", **WHOLE)
     assert len(caches(tmp_path)) == 1
@@ -40,6 +41,7 @@ def test_cached_features_train_as_the_images_do(tiny_folder: Path, tmp_path: Pat
         torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_features_are_found_again_with_other_settings_of_the_head(
     tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,6 +60,7 @@ def test_other_views_or_weights_have_separate_features(tiny_folder: Path, tmp_pa
     assert len(caches(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_random_views_take_turns(tiny_folder: Path, tmp_path: Path) -> None:
     run = train(tiny_folder, out=tmp_path / "run", **{**FROZEN, "flip": 0.5, "epochs": 5})
     assert "cache_views: 4" in run.folder.joinpath("config.yaml").read_text()
