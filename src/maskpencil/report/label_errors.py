@@ -180,8 +180,8 @@ class LabelErrors:
             if mean >= -math.log(RARE):
                 score = mean * math.sqrt(area)
                 remark = (
-                    f"{area * region.step**2:,} pixels; in other images {math.exp(-mean):.1%} of the pixels predicted "
-                    "as this class, as surely, have this label"
+                    f"{area * region.step**2:,} pixels; in other images {math.exp(-mean):.1%} of what is predicted "
+                    "like this has this label"
                 )
                 found.append(Suspect(region.image, REGION, region.label, region.would_be, region.box, score, remark))
         found.sort(key=lambda suspect: (-suspect.score, suspect.image, suspect.box))

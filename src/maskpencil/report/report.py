@@ -405,7 +405,7 @@ def _suspects_section(shots: Sequence[Shot], quality: int, found: Sequence[Suspe
         parts.insert(0, counted(masks, "whole mask"))
     text = (
         f"Suspect are {' and '.join(parts)}. The strongest are shown, few of each kind; {table} lists all. "
-        f"Some are errors of the label, some of the model: look first."
+        f"Many are errors of the model, not of the label: look before you change one."
         if found
         else "No label is suspect."
     )

@@ -138,7 +138,7 @@ def next_steps(
         which = (
             "the suspected label error" if suspects == 1 else f"the strongest of {suspects:,} suspected label errors"
         )
-        steps.append(f"Look at {which} below ({csv} lists all): either the label is wrong or the model.")
+        steps.append(f"Look at {which} below ({csv} lists all): the model may be wrong, or the label.")
     if (interval := scores.intervals.get("mean_iou")) and interval[1] - interval[0] > WIDE:
         steps.append(
             f"Label more images to score on: the interval of the mean IoU is {100 * (interval[1] - interval[0]):.0f} "
