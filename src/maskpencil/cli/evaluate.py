@@ -25,6 +25,7 @@ from maskpencil.cli.options import (
 )
 from maskpencil.files import written_whole
 from maskpencil.metrics import DetailedScores, RoadScores
+from maskpencil.metrics.detailed import SUMMARY
 from maskpencil.metrics.intervals import ROUNDS, Interval
 from maskpencil.metrics.objects import SIZES
 from maskpencil.plain_text import json_text, visible
@@ -99,16 +100,6 @@ def command(
             temporary.write_text(json_text(entries, indent=2) + "\n", encoding="utf-8")
 
 
-SUMMARY = {
-    "mean IoU": "mean_iou",
-    "pixel accuracy": "pixel_accuracy",
-    "mean accuracy": "mean_accuracy",
-    "frequency weighted IoU": "frequency_weighted_iou",
-    "mean boundary F1": "mean_boundary_f1",
-    "mean Boundary IoU": "mean_boundary_iou",
-}
-"""The titles and the names of the scores of the whole data set."""
-
 COLUMNS = {"accuracy": "accuracy", "precision": "precision", "   bF1": "boundary_f1", "  bIoU": "boundary_iou"}
 """The titles and the names of the scores of a class that follow its IoU."""
 
@@ -125,8 +116,8 @@ def table(scores: DetailedScores) -> list[str]:
         others = "".join(f"  {_score(getattr(each, score)):>{len(title)}}" for title, score in COLUMNS.items())
         lines.append(f"{visible(name):<{width}}  {_score(each.iou):>6}{low_high}{others}   {each.pixels / total:>6.2%}")
     lines.append("")
-    for title, name in SUMMARY.items():
-        interval = scores.intervals.get(name)
+    for name in sorted(SUMMARY, key=lambda name: name != "mean_iou"):  # first the score that most ask for
+        title, interval = SUMMARY[name], scores.intervals.get(name)
         lines.append(f"{title:<24} {getattr(scores, name):.4f}{f'   {_range(interval)}' if interval else ''}")
     if scores.calibration_error is not None:
         lines.append(f"{'calibration error':<24} {scores.calibration_error:.4f}")

@@ -24,15 +24,15 @@ from maskpencil.metrics.intervals import MIN_GROUPS, Interval, Values, group_sum
 from maskpencil.metrics.objects import SIZES, object_counts
 from maskpencil.metrics.thresholds import RoadScores, ThresholdCounts
 
-SUMMARY = (
-    "pixel_accuracy",
-    "mean_accuracy",
-    "mean_iou",
-    "frequency_weighted_iou",
-    "mean_boundary_f1",
-    "mean_boundary_iou",
-)
-"""The scores of a whole data set."""
+SUMMARY = {
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean accuracy",
+    "mean_iou": "mean IoU",
+    "frequency_weighted_iou": "frequency weighted IoU",
+    "mean_boundary_f1": "mean boundary F1",
+    "mean_boundary_iou": "mean Boundary IoU",
+}
+"""The scores of a whole data set, and their titles."""
 
 PER_CLASS = ("iou", "accuracy", "precision", "boundary_f1", "boundary_iou")
 """The scores of each class."""
@@ -131,12 +131,6 @@ class ImageScores:
     def pixel_accuracy(self) -> float:
         """The share of the pixels that are right; NaN if all pixels are ignored."""
         return float(pixel_measures(*self.counts[:, :3].T).pixel_accuracy)
-
-    def table(self, num_classes: int) -> npt.NDArray[np.int64]:
-        """Return the counts of all classes, (K, 9)."""
-        full = np.zeros((num_classes, _COLUMNS), np.int64)
-        full[self.classes] = self.counts
-        return full
 
 
 @dataclass(frozen=True)
@@ -259,13 +253,10 @@ class DetailedCounts:
                 itself.
         """
         num_classes = len(names)
-        tables = np.zeros((len(self._images), num_classes, _COLUMNS), np.int64)
-        for table, image in zip(tables, self._images, strict=True):
-            table[image.classes] = image.counts
-        sums = group_sums(tables, range(len(tables)) if groups is None else groups)
+        sums = summed(self._images, num_classes, groups)
         measured = dict(zip(score_names(names), measure(sums.sum(axis=0)[None])[0].tolist(), strict=True))
         limits = intervals(sums, measure)
-        ranges = {} if limits is None else _ranges(names, limits, np.count_nonzero(sums[..., :3].any(axis=2), axis=0))
+        ranges = {} if limits is None else ranges_of(names, limits, sums)
         basic = self._matrix.scores(names)
         has_confidence = bool(self._calibration.pixels.any())
         errors = self._calibration.class_errors()
@@ -325,10 +316,23 @@ def measure(counts: npt.NDArray[Any]) -> Values:
     )
 
 
-def _ranges(
-    names: Sequence[str], limits: Values, occurrences: npt.NDArray[np.int64]
-) -> dict[tuple[str, str], Interval]:
-    """Return the intervals by the names of the scores; of a class only if it occurs in `MIN_GROUPS` groups or more."""
+def summed(images: Sequence[ImageScores], num_classes: int, groups: Sequence[Hashable] | None) -> npt.NDArray[np.int64]:
+    """Return the counts (G, K, 9) of each group of images, by default of each image by itself."""
+    tables = np.zeros((len(images), num_classes, _COLUMNS), np.int64)
+    for table, image in zip(tables, images, strict=True):
+        table[image.classes] = image.counts
+    return tables if groups is None else group_sums(tables, groups)
+
+
+def ranges_of(names: Sequence[str], limits: Values, sums: npt.NDArray[np.int64]) -> dict[tuple[str, str], Interval]:
+    """Return intervals by the names of the scores; of a class only if it occurs in `MIN_GROUPS` groups or more.
+
+    Args:
+        names: the names of the K classes.
+        limits: (2, scores) the bounds of the scores named by `score_names`.
+        sums: (G, K, 9) the counts of the groups.
+    """
+    occurrences = np.count_nonzero(sums[..., :3].any(axis=2), axis=0)
     often = {"", *(name for name, count in zip(names, occurrences.tolist(), strict=True) if count >= MIN_GROUPS)}
     pairs = zip(score_names(names), limits.T.tolist(), strict=True)
     return {name: (low, high) for name, (low, high) in pairs if not np.isnan(low) and name[0] in often}

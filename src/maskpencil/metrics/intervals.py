@@ -31,19 +31,18 @@ def group_sums(counts: npt.NDArray[np.int64], groups: Sequence[Hashable]) -> npt
     return sums
 
 
-def resampled_sums(counts: npt.NDArray[np.int64], *, seed: int = SEED) -> Iterator[Values]:
+def resampled_sums(counts: npt.NDArray[np.int64]) -> Iterator[Values]:
     """Draw `ROUNDS` times as many rows as there are, with repetition, and yield the sums of the drawn rows.
 
-    Equal seeds and numbers of rows draw the same rows, so that two models are compared on the same images.
+    Equal numbers of rows draw the same rows, so that two models are compared on the same images.
 
     Args:
         counts: (N, ...), the counts of each image, or of each video.
-        seed: the seed of the draws.
 
     Yields:
         The sums (rounds, ...) of several rounds.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
     rows = counts.reshape(len(counts), -1).astype(np.float64)  # exact: counts are far below 2 ** 53
     for start in range(0, ROUNDS, _ROUNDS_AT_ONCE):
         drawn = [random.integers(0, len(rows), len(rows)) for _ in range(min(_ROUNDS_AT_ONCE, ROUNDS - start))]
@@ -51,20 +50,19 @@ def resampled_sums(counts: npt.NDArray[np.int64], *, seed: int = SEED) -> Iterat
         yield (weights @ rows).reshape(len(drawn), *counts.shape[1:])
 
 
-def intervals(counts: npt.NDArray[np.int64], measure: Callable[[Values], Values], *, seed: int = SEED) -> Values | None:
+def intervals(counts: npt.NDArray[np.int64], measure: Callable[[Values], Values]) -> Values | None:
     """Compute the interval of each score that `measure` computes from summed counts.
 
     Args:
         counts: (N, ...), the counts of each image, or of each video.
         measure: computes scores (rounds, M) from sums (rounds, ...).
-        seed: see `resampled_sums`.
 
     Returns:
         (2, M): the lower and the upper bounds, NaN where no round has the score; None if N is less than `MIN_GROUPS`.
     """
     if len(counts) < MIN_GROUPS:
         return None
-    scores = np.concatenate([measure(sums) for sums in resampled_sums(counts, seed=seed)])
+    scores = np.concatenate([measure(sums) for sums in resampled_sums(counts)])
     return bounds(scores)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from maskpencil.metrics import DetailedScores
-from maskpencil.metrics.detailed import measure, score_names
-from maskpencil.metrics.intervals import MIN_GROUPS, Interval, bounds, group_sums, resampled_sums
+from maskpencil.metrics.detailed import measure, ranges_of, score_names, summed
+from maskpencil.metrics.intervals import MIN_GROUPS, Interval, bounds, resampled_sums
 
 
 @dataclass(frozen=True)
@@ -47,24 +47,17 @@ def compare(one: DetailedScores, other: DetailedScores, groups: Sequence[Hashabl
         groups: the group of each image, such as its video; by default each image by itself.
     """
     names = list(one.classes)
-    sums = []
-    for scores in (one, other):
-        tables = np.stack([image.table(len(names)) for image in scores.per_image])
-        sums.append(group_sums(tables, range(len(tables)) if groups is None else groups))
+    sums = [summed(scores.per_image, len(names), groups) for scores in (one, other)]
     values = np.subtract(*(measure(each.sum(axis=0)[None])[0] for each in reversed(sums)))
-    limits, often = None, {""}
+    ranges = {}
     if len(sums[0]) >= MIN_GROUPS:
-        occurrences = np.count_nonzero((sums[0] + sums[1])[..., :3].any(axis=2), axis=0).tolist()
-        often |= {name for name, count in zip(names, occurrences, strict=True) if count >= MIN_GROUPS}
         drawn = [np.concatenate([measure(part) for part in resampled_sums(each)]) for each in sums]
-        limits = bounds(drawn[1] - drawn[0])
-    differences = {}
-    for column, name in enumerate(score_names(names)):
-        if not np.isnan(values[column]):
-            interval = None
-            if limits is not None and name[0] in often:
-                interval = float(limits[0, column]), float(limits[1, column])
-            differences[name] = Difference(float(values[column]), interval)
+        ranges = ranges_of(names, bounds(drawn[1] - drawn[0]), sums[0] + sums[1])
+    differences = {
+        name: Difference(value, ranges.get(name))
+        for name, value in zip(score_names(names), values.tolist(), strict=True)
+        if not np.isnan(value)
+    }
     return Comparison(
         mean_iou=differences.get(("", "mean_iou"), Difference(float("nan"), None)),
         classes={name: differences[name, "iou"] for name in names if (name, "iou") in differences},

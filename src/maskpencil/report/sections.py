@@ -25,15 +25,6 @@ MAX_MATRIX_CLASSES = 30
 MAX_CONFUSIONS = 40
 MAX_LOST = 10
 
-TITLES = {
-    "pixel_accuracy": "pixel accuracy",
-    "mean_accuracy": "mean accuracy",
-    "mean_iou": "mean IoU",
-    "frequency_weighted_iou": "frequency weighted IoU",
-    "mean_boundary_f1": "mean boundary F1",
-    "mean_boundary_iou": "mean Boundary IoU",
-}
-
 
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a share as text in percent, "–" if it is unknown."""
@@ -59,7 +50,7 @@ def scores_section(scores: DetailedScores, steps: Sequence[str], *, split: str, 
     cards = []
     for name in ("mean_iou", "pixel_accuracy", "mean_boundary_f1"):
         value, interval = getattr(scores, name), scores.intervals.get(name)
-        cards.append(_card(_shown(value), f"{TITLES[name]}{f', 95%: {_range(interval)}' if interval else ''}"))
+        cards.append(_card(_shown(value), f"{SUMMARY[name]}{f', 95%: {_range(interval)}' if interval else ''}"))
     if scores.calibration_error is not None:
         cards.append(_card(f"{scores.calibration_error:.3f}", "expected calibration error, 0 is best"))
     remarks: list[Child] = []
@@ -75,7 +66,7 @@ def scores_section(scores: DetailedScores, steps: Sequence[str], *, split: str, 
     rows = []
     for name in SUMMARY:
         interval = scores.intervals.get(name)
-        cells = [element("th", TITLES[name], scope="row"), _number(getattr(scores, name))]
+        cells = [element("th", SUMMARY[name], scope="row"), _number(getattr(scores, name))]
         rows.append(element("tr", cells, element("td", _range(interval))))
     head = element("tr", *(element("th", text, scope="col") for text in ("score", "value", "95% interval")))
     table = element("table", element("thead", head), element("tbody", rows))

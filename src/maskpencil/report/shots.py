@@ -6,8 +6,9 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageDraw
 
-from maskpencil.classes import IGNORE_INDEX, ClassSet
+from maskpencil.classes import ClassSet
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.metrics import ImageScores
@@ -125,14 +126,11 @@ def suspect_shot(
 
 def present_classes(shots: Sequence[Shot]) -> list[int]:
     """Return the classes that occur in the images, ordered by their index."""
-    found = {int(k) for shot in shots for k in shot.data.get("data_classes", "").split()}
-    return sorted(found - {IGNORE_INDEX})
+    return sorted({int(k) for shot in shots for k in shot.data.get("data_classes", "").split()})
 
 
 def _framed(pixels: npt.NDArray[np.uint8], box: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """Draw a frame of one pixel around a box (x0, y0, x1, y1)."""
-    from PIL import Image, ImageDraw
-
     canvas = Image.fromarray(pixels)
     x0, y0, x1, y1 = box
     ImageDraw.Draw(canvas).rectangle((x0 - 2, y0 - 2, x1 + 1, y1 + 1), outline=FRAME)
