@@ -25,8 +25,7 @@ import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.label_maps import LabelMap
-
-Flags = npt.NDArray[np.bool_]
+from maskpencil.metrics.counting import Flags, histogram
 
 TOLERANCE = 0.0075
 """The largest distance between matching boundary pixels, as a share of the image's diagonal."""
@@ -63,22 +62,20 @@ def boundary_counts(target: LabelMap, prediction: LabelMap, num_classes: int) ->
         (K, 6): the boundary pixels of the target, and those that match the prediction; the boundary pixels of the
         prediction, and those that match the target; the intersection and the union of the bands.
     """
-    prediction = np.where(target == IGNORE_INDEX, np.uint8(IGNORE_INDEX), prediction)
+    prediction = prediction | np.negative((target == IGNORE_INDEX).view(np.uint8))  # -1 is 255, which is ignored
     edges = boundary_pixels(target), boundary_pixels(prediction)
     true, drawn = (Boundary.of(*pair) for pair in zip((target, prediction), edges, strict=True))
     reach = squared_distance(target.shape, TOLERANCE)
     counts = []
     for one, other in ((true, drawn), (drawn, true)):
         found = one.classes[matched(one, other, target.shape, reach)]
-        counts += [np.bincount(classes, minlength=_BYTES) for classes in (one.classes, found)]
+        counts += [np.bincount(classes, minlength=num_classes) for classes in (one.classes, found)]
     # a bit for each map, so that both are dilated at once
     bands = _dilated(edges[0] + 2 * edges[1].view(np.uint8), squared_distance(target.shape, BAND))
-    inside = [np.where(bands & bit, each, np.uint8(IGNORE_INDEX)) for bit, each in ((1, target), (2, prediction))]
-    pairs = np.bincount((inside[0].astype(np.uint16) << 8 | inside[1]).ravel(), minlength=_BYTES**2)
-    pairs = pairs.reshape(_BYTES, _BYTES)
-    both = pairs.diagonal()
-    counts += [both, pairs.sum(axis=0) + pairs.sum(axis=1) - both]
-    return np.stack(counts, axis=1)[:num_classes]
+    inside = (bands & 1).view(bool), (bands >> 1).view(bool)
+    both = histogram(target, num_classes, inside[0] & inside[1] & (target == prediction))
+    true_area, drawn_area = histogram(target, num_classes, inside[0]), histogram(prediction, num_classes, inside[1])
+    return np.stack([*counts, both, true_area + drawn_area - both], axis=1)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.label_maps import LabelMap
+from maskpencil.metrics.counting import histogram
 
 BINS = 15
 """The number of equally wide bins of confidence, as in Guo et al."""
@@ -30,17 +31,18 @@ class CalibrationCounts:
 
         Pixels of target 255 are left out. Returns the mean confidence of the others; NaN if there are none.
         """
-        counted = target != IGNORE_INDEX
-        classes, sure, true = prediction[counted], confidence[counted], target[counted]
-        bins = np.minimum(sure.astype(np.float64) * BINS, BINS - 1).astype(np.uint16)
-        cells = classes.astype(np.uint16) * np.uint16(BINS) + bins
         shape, size = self.pixels.shape, self.pixels.size
-        split = np.bincount(cells * np.uint16(2) + (classes == true), minlength=2 * size).reshape(*shape, 2)
-        confidences = np.bincount(cells, sure, minlength=size).reshape(shape)
-        self.pixels += split.sum(axis=2)
-        self.hits += split[..., 1]
+        counted = target != IGNORE_INDEX
+        bins = np.minimum(confidence.astype(np.float64) * BINS, BINS - 1).astype(np.uint16)
+        cells = prediction.astype(np.uint16) * np.uint16(BINS) + bins
+        pixels = histogram(cells, size, counted).reshape(shape)
+        cells[~counted] = size  # an additional cell
+        confidences = np.bincount(cells.ravel(), confidence.ravel(), minlength=size)[:size].reshape(shape)
+        self.pixels += pixels
+        self.hits += histogram(cells, size, prediction == target).reshape(shape)
         self.confidence += confidences
-        return float(confidences.sum() / sure.size) if sure.size else float("nan")
+        total = pixels.sum()
+        return float(confidences.sum() / total) if total else float("nan")
 
     def merge(self, other: "CalibrationCounts") -> None:
         """Add the counts of other images."""

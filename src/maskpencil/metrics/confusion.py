@@ -8,11 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import MAX_CLASSES
-from maskpencil.errors import DataError
+from maskpencil.metrics.counting import pair_counts
 from maskpencil.parsing import read_whole
-
-_BYTES = 256
-"""The number of values of a uint8 number."""
 
 
 @dataclass(frozen=True)
@@ -131,33 +128,6 @@ class ConfusionMatrix:
             classes=classes,
             confusion_matrix=self.counts.copy(),
         )
-
-
-def pair_counts(
-    target: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer], num_classes: int
-) -> npt.NDArray[np.int64]:
-    """Count the pixels (K, K) of each pair of class in the target (rows) and in the prediction (columns).
-
-    See `ConfusionMatrix.update`.
-    """
-    target, prediction = np.asarray(target), np.asarray(prediction)
-    for name, array in (("target", target), ("prediction", prediction)):
-        if array.dtype.kind not in "biu":
-            raise DataError(f"{name} must be an array of whole class numbers, but got {array.dtype}")
-    if target.shape != prediction.shape:
-        raise DataError(f"target and prediction must have equal shapes, but got {target.shape} and {prediction.shape}")
-    if target.dtype == prediction.dtype == np.uint8:  # five times as fast as below
-        pairs = np.bincount((target.astype(np.uint16) * _BYTES + prediction).ravel(), minlength=_BYTES**2)
-        of_classes = pairs.reshape(_BYTES, _BYTES)[:num_classes]
-        if not of_classes[:, num_classes:].any():
-            return of_classes[:, :num_classes]
-    counted = (target >= 0) & (target < num_classes)
-    rows, columns = target[counted].astype(np.int64), prediction[counted].astype(np.int64)
-    if columns.size and (columns.min() < 0 or columns.max() >= num_classes):
-        strange = columns.min() if columns.min() < 0 else columns.max()
-        raise DataError(f"predictions must be classes 0 to {num_classes - 1}, but got {strange}")
-    counts = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
-    return counts.reshape(num_classes, num_classes)
 
 
 Values = npt.NDArray[np.float64]

@@ -15,11 +15,11 @@ from maskpencil.metrics.confusion import (
     ConfusionMatrix,
     Scores,
     mean_of_present,
-    pair_counts,
     pixel_measures,
     plain,
     ratio,
 )
+from maskpencil.metrics.counting import pair_counts
 from maskpencil.metrics.intervals import MIN_GROUPS, Interval, Values, group_sums, intervals
 from maskpencil.metrics.objects import SIZES, object_counts
 from maskpencil.metrics.thresholds import RoadScores, ThresholdCounts

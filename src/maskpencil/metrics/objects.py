@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.label_maps import LabelMap
+from maskpencil.metrics.counting import histogram
 
 SIZES = {"small": 0, "medium": 32**2, "large": 96**2}
 """The smallest area in pixels of the objects of each size, as in the COCO benchmark."""
@@ -26,16 +27,24 @@ def object_counts(target: LabelMap, prediction: LabelMap, num_classes: int) -> n
     """
     import cv2  # slow to import
 
-    counts = np.zeros((num_classes, len(SIZES), 4), dtype=np.int64)
     right = target == prediction
-    for index in np.flatnonzero(np.bincount(target.ravel(), minlength=num_classes)[:num_classes]).tolist():
+    classes, areas, hits = ([np.empty(0, np.int64)] for _ in range(3))
+    for index in np.flatnonzero(histogram(target, num_classes)).tolist():
         mask = (target == index).view(np.uint8)
         left, top, width, height = cv2.boundingRect(mask)  # most of the image need not be searched for small classes
         window = slice(top, top + height), slice(left, left + width)
-        count, ids, stats, _ = cv2.connectedComponentsWithStats(mask[window], connectivity=8)
-        areas = stats[1:, cv2.CC_STAT_AREA].astype(np.int64)
-        hits = np.bincount(ids[right[window] & mask[window].view(bool)], minlength=count)[1:]
-        sizes = np.searchsorted(list(SIZES.values()), areas, side="right") - 1
-        values = np.stack([np.ones_like(areas), hits >= FOUND * areas, areas, hits], axis=1)
-        np.add.at(counts[index], sizes, values)
+        most = ((width + 1) // 2) * ((height + 1) // 2)  # regions in a window of this size
+        number = cv2.CV_16U if most < 2**16 else cv2.CV_32S
+        count, ids = cv2.connectedComponents(mask[window], connectivity=8, ltype=number)
+        classes.append(np.full(count - 1, index))
+        areas.append(histogram(ids, count)[1:])
+        hits.append(histogram(ids, count, right[window])[1:])
+    area, hit = np.concatenate(areas), np.concatenate(hits)
+    size = np.searchsorted(list(SIZES.values()), area, side="right") - 1
+    counts = np.zeros((num_classes, len(SIZES), 4), np.int64)
+    np.add.at(
+        counts,
+        (np.concatenate(classes), size),
+        np.stack([np.ones_like(area), hit >= FOUND * area, area, hit], axis=1),
+    )
     return counts
