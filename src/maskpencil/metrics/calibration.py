@@ -33,11 +33,13 @@ class CalibrationCounts:
         """
         shape, size = self.pixels.shape, self.pixels.size
         counted = target != IGNORE_INDEX
-        bins = np.minimum(confidence.astype(np.float64) * BINS, BINS - 1).astype(np.uint16)
-        cells = prediction.astype(np.uint16) * np.uint16(BINS) + bins
+        sure = confidence.astype(np.float64)
+        bins = sure * BINS
+        np.minimum(bins, BINS - 1, out=bins)
+        cells = prediction.astype(np.uint16) * np.uint16(BINS) + bins.astype(np.uint16)
         pixels = histogram(cells, size, counted).reshape(shape)
         cells[~counted] = size  # an additional cell
-        confidences = np.bincount(cells.ravel(), confidence.ravel(), minlength=size)[:size].reshape(shape)
+        confidences = np.bincount(cells.ravel(), sure.ravel(), minlength=size)[:size].reshape(shape)
         self.pixels += pixels
         self.hits += histogram(cells, size, prediction == target).reshape(shape)
         self.confidence += confidences

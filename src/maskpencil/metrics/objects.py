@@ -9,6 +9,9 @@ from maskpencil.metrics.counting import histogram
 SIZES = {"small": 0, "medium": 32**2, "large": 96**2}
 """The smallest area in pixels of the objects of each size, as in the COCO benchmark."""
 
+_BYTES = 256
+"""The number of values of a uint8 number."""
+
 FOUND = 0.5
 """The share of its pixels that must be predicted as its class for an object to count as found."""
 
@@ -27,24 +30,23 @@ def object_counts(target: LabelMap, prediction: LabelMap, num_classes: int) -> n
     """
     import cv2  # slow to import
 
-    right = target == prediction
-    classes, areas, hits = ([np.empty(0, np.int64)] for _ in range(3))
+    numbers = np.zeros(target.shape, np.int32)  # of the region within its class, from 1
+    regions = np.zeros(_BYTES, np.int64)
     for index in np.flatnonzero(histogram(target, num_classes)).tolist():
         mask = (target == index).view(np.uint8)
         left, top, width, height = cv2.boundingRect(mask)  # most of the image need not be searched for small classes
-        window = slice(top, top + height), slice(left, left + width)
-        most = ((width + 1) // 2) * ((height + 1) // 2)  # regions in a window of this size
-        number = cv2.CV_16U if most < 2**16 else cv2.CV_32S
-        count, ids = cv2.connectedComponents(mask[window], connectivity=8, ltype=number)
-        classes.append(np.full(count - 1, index))
-        areas.append(histogram(ids, count)[1:])
-        hits.append(histogram(ids, count, right[window])[1:])
-    area, hit = np.concatenate(areas), np.concatenate(hits)
-    size = np.searchsorted(list(SIZES.values()), area, side="right") - 1
-    counts = np.zeros((num_classes, len(SIZES), 4), np.int64)
-    np.add.at(
-        counts,
-        (np.concatenate(classes), size),
-        np.stack([np.ones_like(area), hit >= FOUND * area, area, hit], axis=1),
-    )
-    return counts
+        count, ids = cv2.connectedComponents(mask[top : top + height, left : left + width], connectivity=8)
+        numbers[top : top + height, left : left + width] += ids
+        regions[index] = count - 1
+    # number the regions of all classes, and count the pixels that are wrong and right separately; 0 is no region
+    before = (regions.cumsum() - regions).astype(np.int32)
+    codes = numbers + np.asarray(cv2.LUT(target, before), np.int32)
+    codes *= 2 * (numbers > 0)
+    codes += target == prediction
+    wrong, hits = histogram(codes, 2 * int(regions.sum()) + 2).reshape(-1, 2)[1:].T
+    areas = wrong + hits
+    sizes = np.searchsorted(list(SIZES.values()), areas, side="right") - 1
+    values = np.stack([np.ones_like(areas), hits >= FOUND * areas, areas, hits], axis=1)
+    counts = np.zeros((_BYTES, len(SIZES), 4), np.int64)
+    np.add.at(counts, (np.repeat(np.arange(_BYTES), regions), sizes), values)
+    return counts[:num_classes]
