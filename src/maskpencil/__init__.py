@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from maskpencil.data.check import CheckReport, Fault, check
     from maskpencil.data.layout import Places
     from maskpencil.evaluation import evaluate
+    from maskpencil.export import ExportedFiles, ExportOptions, export_model, verify_export
+    from maskpencil.exported import ExportedModel
     from maskpencil.inference.options import PredictOptions, VideoOptions
     from maskpencil.inference.predict import predict
     from maskpencil.inference.report import PredictionReport
@@ -64,6 +66,9 @@ __all__ = [
     "DataError",
     "DetailedClassScores",
     "DetailedScores",
+    "ExportOptions",
+    "ExportedFiles",
+    "ExportedModel",
     "Fault",
     "ImageError",
     "ImageScores",
@@ -89,8 +94,10 @@ __all__ = [
     "VideoOptions",
     "check",
     "evaluate",
+    "export_model",
     "predict",
     "train",
+    "verify_export",
     "write_report",
 ]
 
@@ -102,6 +109,9 @@ _HOMES = {
     "ConfusionMatrix": "metrics",
     "DetailedClassScores": "metrics",
     "DetailedScores": "metrics",
+    "ExportOptions": "export",
+    "ExportedFiles": "export",
+    "ExportedModel": "exported",
     "Fault": "data.check",
     "ImageScores": "metrics",
     "ObjectScores": "metrics",
@@ -120,8 +130,10 @@ _HOMES = {
     "VideoOptions": "inference.options",
     "check": "data.check",
     "evaluate": "evaluation",
+    "export_model": "export",
     "predict": "inference.predict",
     "train": "training.train",
+    "verify_export": "export",
     "write_report": "report",
 }
 

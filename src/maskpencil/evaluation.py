@@ -134,6 +134,23 @@ def video_names(pairs: Sequence[Pair]) -> list[str]:
     return videos if are_frames and 2 * len({*videos}) <= len(videos) else []
 
 
+def neighboring_frames(pairs: Sequence[Pair], reach: int) -> list[list[int]]:
+    """Return for each pair the indices of the pairs that are at most `reach` frames of its video away, and its own.
+
+    Videos are recognized by names, see `video_names`; pairs that are no frames have no neighbors.
+    """
+    videos = video_names(pairs)
+    found = [[index] for index in range(len(pairs))]
+    frames: dict[str, list[int]] = {}
+    for index, video in enumerate(videos):
+        frames.setdefault(video, []).append(index)
+    for own in frames.values():
+        own.sort(key=lambda index: int(pairs[index].name[len(videos[index]) :]))
+        for rank, index in enumerate(own):
+            found[index] = own[max(0, rank - reach) : rank + reach + 1]
+    return found
+
+
 def videos_of(pairs: Sequence[Pair]) -> list[str] | None:
     """Return the video of each pair for intervals over videos, as the frames of a video resemble each other.
 

@@ -217,6 +217,14 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
     return values.astype(np.uint8)
 
 
+def file_palette(colors: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the palette (256, 3) of a mask file for the colors (K, 3) of the classes."""
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    palette[: len(colors)] = colors
+    palette[IGNORE_INDEX] = IGNORE_COLOR
+    return palette
+
+
 def write_label_map(path: str | os.PathLike[str], label_map: LabelMap, colors: npt.NDArray[np.uint8]) -> None:
     """Write (H, W) class indices as a palette PNG; `colors` (K, 3) are the colors of the classes.
 
@@ -226,9 +234,6 @@ def write_label_map(path: str | os.PathLike[str], label_map: LabelMap, colors: n
     Raises:
         OutputError: the file cannot be written.
     """
-    palette = np.zeros((256, 3), dtype=np.uint8)
-    palette[: len(colors)] = colors
-    palette[IGNORE_INDEX] = IGNORE_COLOR
     image = Image.fromarray(np.ascontiguousarray(label_map, dtype=np.uint8))  # mode L
-    image.putpalette(palette.tobytes())
+    image.putpalette(file_palette(colors).tobytes())
     save_image(path, image, "PNG", compress_type=zlib.Z_RLE)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, ImageError, ModelError
+from maskpencil.exported import ExportedModel, is_exported
 from maskpencil.extras import needed_for
 from maskpencil.hardware import (
     PRECISIONS,
@@ -59,13 +60,15 @@ images unscaled."""
 
 
 def load_predictor(value: Any) -> Predictor:
-    """Return a predictor unchanged, or load a model folder.
+    """Return a predictor unchanged, or load a model folder or an exported file.
 
     Raises:
         ConfigError: the value is neither a predictor nor a path.
-        ModelError: the folder cannot be read.
+        ModelError: the folder or the file cannot be read.
     """
     if isinstance(value, str | os.PathLike):
+        if is_exported(value):
+            return ExportedModel.from_file(value)
         return Segmenter.from_pretrained(value)
     if not hasattr(value, "predict_batch"):
         raise ConfigError(f"segmenter must be a Segmenter or a model folder, but got {shown(value)}")
@@ -244,6 +247,11 @@ class Segmenter:
             tile=tile,
             image_size=image_size,
         )
+
+    @property
+    def title(self) -> str:
+        """The device, runtime and precision, in words."""
+        return self.runtime.title
 
     @property
     def legend(self) -> Sequence[int]:

@@ -141,3 +141,15 @@ def test_the_table_has_a_row_for_each_suspect() -> None:
     (deleted,) = [row for row in rows if row[0] == "'=image 8.png"]
     assert deleted[1:4] == [REGION, "road", "'-box"]
     assert all(not cell.startswith(("=", "@", "+")) for row in rows for cell in row[:4] + row[9:])
+
+
+def test_an_error_repeated_in_neighboring_frames_is_suspect_if_they_are_known_as_neighbors() -> None:
+    labels = {}
+    for image in range(10, 20):
+        labels[image] = scene(image)
+        labels[image][100:112, 30:50] = 3
+    found = errors(labels, count=60)
+    neighbors = [list(range(max(0, image - 10), image + 11)) for image in range(60)]
+    before, after = ({suspect.image for suspect in ranked} for ranked in (found.ranked(), found.ranked(neighbors)))
+    assert len(before) < len(after)
+    assert set(range(10, 20)) <= after | {image for image in labels if (scene(image)[100:112, 30:50] == 3).any()}

@@ -13,7 +13,7 @@ from tests.report.encoded import HOSTILE, Encoded, images, squares
 import maskpencil as mp
 from maskpencil.classes import IGNORE_INDEX, ClassSet
 from maskpencil.errors import ConfigError, DataError, ImageError, OutputError
-from maskpencil.evaluation import evaluate, video_names
+from maskpencil.evaluation import evaluate, neighboring_frames, video_names
 from maskpencil.images import RGBImage
 from maskpencil.report import ReportOptions, write_report
 from maskpencil.report.report import LABEL_ERRORS, QUALITIES
@@ -318,6 +318,13 @@ def test_names_of_a_camera_say_nothing_about_videos() -> None:
     assert video_names(pairs("a/1", "a/2", "b/1", "b/2")) == ["a/", "a/", "b/", "b/"]
     assert video_names(pairs("0016E5_00390", "0016E5_00420", "0001TP_6690")) == []
     assert video_names(pairs("0016E5_00390", "0016E5_00420")) == ["0016E5_", "0016E5_"]
+
+
+def test_neighboring_frames_are_those_next_to_each_other_in_a_video_by_their_numbers() -> None:
+    names = "drive1/10", "drive1/9", "drive2/9", "drive1/8", "drive2/10", "drive1/101"
+    pairs = [SimpleNamespace(name=name) for name in names]
+    assert neighboring_frames(pairs, 1) == [[1, 0, 5], [3, 1, 0], [2, 4], [3, 1], [2, 4], [0, 5]]
+    assert neighboring_frames([SimpleNamespace(name=name) for name in ("IMG_1", "IMG_2")], 3) == [[0], [1]]
 
 
 def test_a_limited_time_leaves_out_images(street: Path, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ COMMANDS = {
     "train": "Train a network on a folder of images and masks.",
     "evaluate": "Score a model on a folder of images and masks.",
     "report": "Show how good a model is, where it fails and which labels are suspect.",
+    "export": "Write a model to files for other programs, checked against the model.",
+    "verify": "Check that an exported file gives the same masks as the model.",
     "quantize": "Convert a model to int8, faster on CPUs, and measure the loss.",
     "predict": "Segment images, folders of images, videos, streams and cameras.",
     "heatmap": "Draw where in an image a network detects a class.",

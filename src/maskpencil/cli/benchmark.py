@@ -21,8 +21,8 @@ def command(
     what: Annotated[
         str,
         Parameter(
-            help="A model folder, whose speed is measured in every runtime on this machine; or the word "
-            "sliding-window, to compare two ways to apply a classifier: once to the whole image, as a fully "
+            help="A model folder or an exported file, whose speed is measured in every runtime on this machine; or the "
+            "word sliding-window, to compare two ways to apply a classifier: once to the whole image, as a fully "
             "convolutional network, or to one window after another."
         ),
     ],
@@ -81,14 +81,17 @@ def command(
 
 
 def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str, out: Path | None) -> None:
-    from maskpencil.comparison.runtimes import COLUMNS, cells, chart, compare_runtimes
+    from maskpencil.comparison.runtimes import COLUMNS, EXPORTED, cells, chart, compare_runtimes
+    from maskpencil.exported import is_exported
     from maskpencil.segmenter import Segmenter
 
-    default = Segmenter.from_pretrained(model, device=device).runtime
-    results = compare_runtimes(
-        model, images, device=default.device, repeats=repeats, default=(default.name, default.precision)
-    )
-    title = f"{model}, {default.device}: {len(images)} images one at a time, median of {repeats} rounds"
+    if is_exported(model):
+        place, default = "cpu", (EXPORTED, "fp32")
+    else:
+        runtime = Segmenter.from_pretrained(model, device=device).runtime
+        place, default = runtime.device, (runtime.name, runtime.precision)
+    results = compare_runtimes(model, images, device=place, repeats=repeats, default=default)
+    title = f"{model}, {place}: {len(images)} images one at a time, median of {repeats} rounds"
     show(title)
     width = 2 + max(len(result.name) for result in results)
     show(" " * width + "".join(f"  {head:>11}" for head in COLUMNS))

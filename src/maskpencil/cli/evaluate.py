@@ -19,7 +19,7 @@ from maskpencil.cli.options import (
     RuntimeName,
     SplitFile,
     found_model,
-    load_segmenter,
+    load_predictor,
     option,
     refuse_model_as_data,
 )
@@ -75,7 +75,7 @@ def command(
     refuse_model_as_data(data, "evaluate")
     if json_file:
         refuse_to_replace_file(json_file, keys=JSON_KEYS)  # before minutes are spent
-    segmenter = load_segmenter(model, runtime=runtime, device=device, precision=precision, image_size=image_size)
+    segmenter = load_predictor(model, runtime=runtime, device=device, precision=precision, image_size=image_size)
     if class_name is not None:
         segmenter.classes.index(class_name)  # asked before the folder is read, which takes long
     with ProgressBar("reading masks", 1) as bar:  # the first report brings their number
@@ -90,7 +90,7 @@ def command(
         else:
             scores, of_class = evaluate_class(segmenter, folder, class_name, split=split, report=bar.update_of)
     count = sum(map(len, folder.splits.values()))
-    show(f"the split {split}: {scores.images} of {count} images", f"on {segmenter.runtime.title}", "", *table(scores))
+    show(f"the split {split}: {scores.images} of {count} images", f"on {segmenter.title}", "", *table(scores))
     entries = scores.to_dict()
     if of_class:
         show("", f"{class_name}, scored by its probability", *class_table(of_class))

@@ -83,7 +83,7 @@ def command(
         names = segmenter.classes.names
         indices = [category_index(names, name) for name in classes]
         maps = [values for index in indices for _, values in segmenter.predict_class([pixels], index)]
-        title = segmenter.runtime.title
+        title = segmenter.title
     else:
         with needed_for("the heatmap of a classifier"):
             from maskpencil.models.dense_classifier import dense_classifier

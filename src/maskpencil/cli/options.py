@@ -20,6 +20,7 @@ from maskpencil.parsing import parse_image_size
 from maskpencil.terminal import say
 
 if TYPE_CHECKING:
+    from maskpencil.exported import ExportedModel
     from maskpencil.segmenter import Segmenter, SizeOverride
 
 
@@ -184,6 +185,9 @@ IMPORTED_SUFFIXES = (".caffemodel", ".pth", ".pt", ".safetensors")
 FOREIGN_SUFFIXES = (".onnx", ".xml", ".bin", ".h5", ".keras", ".pb", ".tflite", ".engine", ".ckpt", ".pkl", ".blob")
 """The suffixes of network files that cannot be read."""
 
+FILE_COMMANDS = ("predict", "evaluate", "report", "benchmark")
+"""The commands that take an exported file in place of a model folder."""
+
 MAX_EXAMINED_FILES = 10_000
 """The number of files that are examined to find out whether a folder holds images."""
 
@@ -202,7 +206,9 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
         ConfigError: `model` is not a model, but one of the `others` is.
         ModelError: `model` is a file or a folder of images.
     """
-    if _is_model(model) or not model.exists():
+    from maskpencil.exported import is_exported  # slow to import
+
+    if _is_model(model) or not model.exists() or (command in FILE_COMMANDS and is_exported(model)):
         return model
     if _is_model(model / "model"):
         say(f"{model}: is a run; its best model is used: {model / 'model'}")
@@ -250,6 +256,8 @@ def _model_in_place_of_file(file: Path, command: str) -> str:
     for folder in file.absolute().parents[:2]:
         if _is_model(folder):
             return f"the file belongs to a model folder: maskpencil {command} {folder}"
+    if file.suffix.lower() in (".onnx", ".xml") and command not in FILE_COMMANDS:
+        return f"exported files are for {', '.join(FILE_COMMANDS[:-1])} and {FILE_COMMANDS[-1]}"
     suffix = file.suffix.lower()
     if suffix in IMPORTED_SUFFIXES:
         return f"convert these weights with maskpencil import {file} --out NEW_MODEL"
@@ -260,6 +268,47 @@ def _model_in_place_of_file(file: Path, command: str) -> str:
 
 def _holds_images(folder: Path) -> bool:
     return any(path.suffix.lower() in IMAGE_SUFFIXES for path in islice(folder.rglob("*"), MAX_EXAMINED_FILES))
+
+
+def load_predictor(
+    model: Path,
+    *,
+    runtime: str,
+    device: str,
+    precision: str,
+    image_size: str | None = None,
+    memory: str | None = None,
+    tile: int | None = None,
+    compiled: bool = False,
+) -> "Segmenter | ExportedModel":
+    """Load a model as `load_segmenter` does, or an exported file, which has no options.
+
+    Raises:
+        ConfigError: an option is out of range or does not fit the model, or this machine does not have the device or
+            the runtime.
+        ModelError: the model cannot be read.
+    """
+    from maskpencil.exported import ExportedModel, is_exported
+
+    if not is_exported(model):
+        return load_segmenter(
+            model,
+            runtime=runtime,
+            device=device,
+            precision=precision,
+            image_size=image_size,
+            memory=memory,
+            tile=tile,
+            compiled=compiled,
+        )
+    given = {"--runtime": runtime != "auto", "--device": device not in ("auto", "cpu"), "--compile": compiled}
+    given |= {"--precision": precision != "auto", "--image-size": image_size is not None, "--tile": tile is not None}
+    for name in (name for name, is_given in given.items() if is_given):
+        raise ConfigError(
+            f"{name} does not apply to the exported file {model}, which runs on the CPU as it was exported; leave "
+            f"{name} out, or give the model folder"
+        )
+    return ExportedModel.from_file(model)
 
 
 def load_segmenter(

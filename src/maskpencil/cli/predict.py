@@ -22,7 +22,7 @@ from maskpencil.cli.options import (
     Precision,
     RuntimeName,
     found_model,
-    load_segmenter,
+    load_predictor,
     option,
     options_of,
 )
@@ -33,6 +33,7 @@ from maskpencil.signals import ENDING, exit_code, stopped_by_signals
 from maskpencil.terminal import say
 
 if TYPE_CHECKING:
+    from maskpencil.exported import ExportedModel
     from maskpencil.inference.report import Progress
     from maskpencil.predictor import Predictor
     from maskpencil.segmenter import Segmenter
@@ -173,7 +174,7 @@ def command(
             f"{found[0].name}: is not a video, and no video is given; leave out the options for videos: --every, "
             "--start, --end, --smooth, --masks, --show, --stdout, --hardware-decode and --reconnect"
         )
-    segmenter = load_segmenter(
+    segmenter = load_predictor(
         model,
         runtime=runtime,
         device=device,
@@ -186,11 +187,11 @@ def command(
     predictor = _wrapped(segmenter, augment or [], class_name, THRESHOLD if threshold is None else threshold, abstain)
     is_live = any(source.is_live for source in found)
     with (
-        ProgressBar(f"predicting on {segmenter.runtime.title}", len(found)) as bar,
+        ProgressBar(f"predicting on {segmenter.title}", len(found)) as bar,
         stopped_by_signals(bar.say) if is_live else nullcontext() as stop,
     ):
         report = predict(predictor, found, out=out, options=settings, report=_Reporter(bar), tell=bar.say, stop=stop)
-    if segmenter.has_blended:
+    if getattr(segmenter, "has_blended", False):
         bar.say(
             "warning: large images were segmented in tiles, which is not exact for this network, whose scores depend "
             "on the whole image; give more --memory, such as 8GiB, for fewer or no tiles"
@@ -204,7 +205,7 @@ def command(
     counted = ((report.images, "image"), (report.videos, "video"))
     done = [f"{count} {name}{'s' if count > 1 else ''}" for count, name in counted if count]
     speed = f"{report.frames_per_second:.1f} {'frames ' if report.videos else ''}per second"
-    summary = f"{' and '.join(done)} done at {speed} on {segmenter.runtime.title}"
+    summary = f"{' and '.join(done)} done at {speed} on {segmenter.title}"
     if done:
         (bar.say if settings.video.stdout else terminal.show)(f"{summary}: {report.out}" if report.out else summary)
     if stop is not None and stop.number in ENDING:  # Ctrl-C is how a stream is ended; these end the program
@@ -213,7 +214,11 @@ def command(
 
 
 def _wrapped(
-    segmenter: "Segmenter", augment: Sequence[str], class_name: str | None, threshold: float, abstain: float | None
+    segmenter: "Segmenter | ExportedModel",
+    augment: Sequence[str],
+    class_name: str | None,
+    threshold: float,
+    abstain: float | None,
 ) -> "Predictor":
     """Wrap a segmenter for test-time augmentation, for one class or for abstaining, as the options require."""
     from maskpencil.inference.wrappers import SCALES, Abstain, SingleClass, TestTimeAugmentation
@@ -223,7 +228,7 @@ def _wrapped(
             "--abstain applies to all classes, but --class segments one class; leave out --abstain, or --class "
             "and --threshold"
         )
-    seen: Segmenter | TestTimeAugmentation = segmenter
+    seen: Segmenter | ExportedModel | TestTimeAugmentation = segmenter
     if augment:
         seen = TestTimeAugmentation(segmenter, flip="flip" in augment, scales=SCALES if "scales" in augment else (1.0,))
     if class_name:

@@ -17,7 +17,7 @@ from maskpencil.cli.options import (
     RuntimeName,
     SplitFile,
     found_model,
-    load_segmenter,
+    load_predictor,
     option,
     parse_bytes,
     refuse_model_as_data,
@@ -81,7 +81,7 @@ def command(
     if is_video and any(value is not None for value in (images, masks, split_file)):
         raise ConfigError("a video has no masks; leave --images, --masks and --split-file out")
     segmenters = [
-        load_segmenter(path, runtime=runtime, device=device, precision=precision, image_size=image_size)
+        load_predictor(path, runtime=runtime, device=device, precision=precision, image_size=image_size)
         for path in paths
     ]
     place = RUNS / f"{model_names(paths)[0]}-{short_name(data)}"

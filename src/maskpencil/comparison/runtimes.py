@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from maskpencil.comparison import interleaved
+from maskpencil.exported import ExportedModel, is_exported
 from maskpencil.extras import is_installed
 from maskpencil.hardware import autocast, peak_memory
 from maskpencil.images import RGBImage
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 Colors = Callable[[RGBImage], LabelMap]
 
+EXPORTED = "exported"
+"""The runtime of exported files."""
+
 
 @dataclass(frozen=True)
 class Way:
@@ -49,6 +53,8 @@ class Way:
         """The runtime and the precision as text for tables, such as "torch bf16, compiled"."""
         if self.runtime == "eager":
             return "torch fp32, eager"
+        if self.runtime == EXPORTED:
+            return "exported file"
         return f"{self.runtime} {self.precision}{', compiled' if self.compiled else ''}"
 
     def load(self, model: Path) -> Colors:
@@ -59,6 +65,9 @@ class Way:
             parts = read_model_folder(model)
             run = eager(parts.model, parts.preprocessing, torch.device(self.device))
             return lambda image: run([image])[0]
+        if self.runtime == EXPORTED:
+            exported = ExportedModel.from_file(model)
+            return lambda image: exported.predict_batch([image])[0].label_map
         segmenter = Segmenter.from_pretrained(
             model, runtime=self.runtime, device=self.device, precision=self.precision, compiled=self.compiled
         )
@@ -68,8 +77,10 @@ class Way:
 def ways_of(model: Path, device: str) -> list[Way]:
     """List the runtimes and precisions to run a model with on a `device` (cpu, cuda or mps).
 
-    The list begins with `eager` if torch is installed.
+    The list begins with `eager` if torch is installed. An exported file runs in one way only.
     """
+    if is_exported(model):
+        return [Way(EXPORTED, "fp32")]
     ways, has_torch = [], is_installed("torch")
     if has_torch:
         ways += [Way("eager", "fp32", device), Way("torch", "fp32", device)]
@@ -160,7 +171,7 @@ class RuntimeResult:
 def compare_runtimes(
     model: Path, images: Sequence[RGBImage], *, device: str = "cpu", repeats: int = 7, default: tuple[str, str]
 ) -> list[RuntimeResult]:
-    """Measure a model in each runtime and precision on images (H, W, 3), one image at a time.
+    """Measure a model, or an exported file, in each runtime and precision on images (H, W, 3), one image at a time.
 
     Images are first scaled to the working size. The first result is `eager` if torch is installed. `default` is the
     (runtime, precision) that `auto` chooses.
@@ -168,13 +179,14 @@ def compare_runtimes(
     Raises:
         ModelError: the model cannot be read.
     """
-    preprocessing = read_model_config(model).preprocessing
-    images = [preprocessing.resize(image) for image in images]
+    if not is_exported(model):
+        preprocessing = read_model_config(model).preprocessing
+        images = [preprocessing.resize(image) for image in images]
     ways = ways_of(model, device)
     memory = [memory_of(way, model, images[0]) for way in ways]
     colors = {way.name: way.load(model) for way in ways}
     found = {name: [one(image) for image in images] for name, one in colors.items()}
-    has_torch = is_installed("torch")
+    has_torch = is_installed("torch") and not is_exported(model)  # whose operations are not known
     products = _products(device) if has_torch else {}
     calls = {name: _on_all(one, images) for name, one in colors.items()}
     seconds = interleaved({**calls, **products}, repeats=repeats)

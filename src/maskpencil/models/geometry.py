@@ -57,9 +57,7 @@ class Crop(nn.Module):
         self.offset = offset
 
     def forward(self, cells: Tensor, size: tuple[int, int]) -> Tensor:
-        """Crop a map (N, C, H, W) to (N, C, *size), from row and column `offset` on; keep a map that has this size."""
-        if cells.shape[-2:] == size:
-            return cells
+        """Crop a map (N, C, H, W) to (N, C, *size), from row and column `offset` on."""
         height, width = size
         return cells[..., self.offset : self.offset + height, self.offset : self.offset + width]
 

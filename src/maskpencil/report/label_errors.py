@@ -37,6 +37,9 @@ MAX_PER_IMAGE = 8
 MAX_KEPT = 50
 """The largest number of regions of an image that are kept until all images are known."""
 
+NEIGHBORS = 10
+"""The number of frames of a video, before and after a frame, that do not count as other images: they show the same."""
+
 MIN_IMAGES = 10
 """With fewer images it is not known what is usual, so that no whole mask is suspected."""
 
@@ -76,6 +79,7 @@ class Suspect:
         box: (x0, y0, x1, y1) in pixels, half open.
         score: how strongly the prediction speaks against the label, see `LabelErrors`.
         remark: the evidence in words.
+        shift: the pixels, down and to the right, by which a shifted mask has to be moved; (0, 0) for other suspects.
     """
 
     image: int
@@ -85,6 +89,7 @@ class Suspect:
     box: Box
     score: float
     remark: str
+    shift: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,6 @@ class _Region:
     box: Box
     bins: Counts
     """(BINS,): the number of pixels by their confidence."""
-    own: Counts
-    """(2, BINS): the pixels of the image with this label and prediction, and all with this prediction."""
     step: int
     """The distance in pixels of the rows and columns that were searched."""
 
@@ -121,6 +124,7 @@ class LabelErrors:
     Their score is the mean over their pixels of -log q, times the square root of their area, where q is the share of
     the label among the pixels of all other images that are predicted as the same class with a like confidence. So a
     label is suspect if it is rare for what the network predicts, not if the network often confuses both classes.
+    Neighboring frames of a video do not count as other images, as an error of a label is often repeated in them.
 
     Whole masks are compared with all others: `OTHER_IMAGE` if the agreement with the prediction is far below the
     median, `SHIFTED` if the agreement along boundaries grows far more than usual when the mask is shifted. Their
@@ -133,6 +137,8 @@ class LabelErrors:
     def __init__(self, num_classes: int) -> None:
         self._counts = np.zeros((num_classes, num_classes, BINS), np.int64)
         """Pixels by label, prediction and bin of confidence."""
+        self._own: list[tuple[Counts, Counts]] = []
+        """The same of each image: the places in the flattened array that are not 0, and the numbers of pixels."""
         self._regions: list[_Region] = []
         self._masks: list[_Mask] = []
 
@@ -152,7 +158,10 @@ class LabelErrors:
         pairs = target.astype(np.uint16) * np.uint16(num_classes) + prediction
         inner = labeled & ~near
         codes = pairs[inner].astype(np.int64) * BINS + bins[inner]
-        counts = np.bincount(codes, minlength=self._counts.size).reshape(self._counts.shape)
+        counts = np.bincount(codes, minlength=self._counts.size)
+        present = np.flatnonzero(counts)
+        self._own.append((present, counts[present]))
+        counts = counts.reshape(self._counts.shape)
         self._counts += counts
         wrong = labeled & (target != prediction)
         pairs[~(wrong & inner)] = _NO_PAIR
@@ -165,17 +174,26 @@ class LabelErrors:
     def merge(self, other: "LabelErrors") -> None:
         """Add other images, which come after those so far."""
         self._counts += other._counts
+        self._own += other._own
         self._regions += [replace(region, image=region.image + len(self._masks)) for region in other._regions]
         self._masks += other._masks
 
-    def ranked(self) -> list[Suspect]:
-        """Return all suspects: whole masks, then regions, each with the highest scores first."""
-        predicted = self._counts.sum(axis=0)
-        found = []
-        for region in self._regions:
+    def ranked(self, neighbors: Sequence[Sequence[int]] = ()) -> list[Suspect]:
+        """Return all suspects: whole masks, then regions, each with the highest scores first.
+
+        Args:
+            neighbors: the numbers of the images that show the same as each image, and its own number; by default each
+                image by itself.
+        """
+        found, image, others, predicted = [], -1, self._counts, self._counts[0]
+        for region in self._regions:  # ordered by their images
+            if region.image != image:
+                image = region.image
+                others = self._counts_without(neighbors[image] if neighbors else (image,))
+                predicted = others.sum(axis=0)
             area = int(region.bins.sum())
-            same = self._counts[region.label, region.would_be] - region.own[0]
-            surprise = -np.log((same + 1) / (predicted[region.would_be] - region.own[1] + PRIOR))
+            same = others[region.label, region.would_be]
+            surprise = -np.log((same + 1) / (predicted[region.would_be] + PRIOR))
             mean = float(region.bins @ surprise) / area
             if mean >= -math.log(RARE):
                 score = mean * math.sqrt(area)
@@ -191,6 +209,14 @@ class LabelErrors:
             if seen[suspect.image] <= MAX_PER_IMAGE:
                 kept.append(suspect)
         return [*self._whole_masks(), *kept]
+
+    def _counts_without(self, images: Sequence[int]) -> Counts:
+        """Return the counts of all images but some."""
+        counts = self._counts.copy()
+        for image in images:
+            places, numbers = self._own[image]
+            counts.ravel()[places] -= numbers
+        return counts
 
     def _whole_masks(self) -> list[Suspect]:
         if len(self._masks) < MIN_IMAGES:
@@ -208,7 +234,7 @@ class LabelErrors:
                     f"moved {_way(*mask.shift)}, {mask.gain:.1%} more of its pixels along boundaries would agree with "
                     "the prediction"
                 )
-                found.append(Suspect(image, SHIFTED, None, None, box, 100 * mask.gain, remark))
+                found.append(Suspect(image, SHIFTED, None, None, box, 100 * mask.gain, remark, mask.shift))
         return sorted(found, key=lambda suspect: (-suspect.score, suspect.image))
 
 
@@ -238,13 +264,12 @@ def _regions(
         window = slice(top, top + height), slice(left, left + width)
         _, ids, stats, _ = cv2.connectedComponentsWithStats(mask[window], connectivity=8)
         label, would_be = divmod(number, len(counts))
-        own = np.stack([counts[label, would_be], counts[:, would_be].sum(axis=0)])
         for region in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= MIN_AREA) + 1:
             x, y, w, h, _ = map(int, stats[region])
             inside = ids[y : y + h, x : x + w] == region
             within = np.bincount(bins[window][y : y + h, x : x + w][inside], minlength=BINS)
             box = (left + x) * step, (top + y) * step, (left + x + w) * step, (top + y + h) * step
-            found.append(_Region(image, label, would_be, box, within, own, step))
+            found.append(_Region(image, label, would_be, box, within, step))
     return sorted(found, key=lambda region: -int(region.bins.sum()))[:MAX_KEPT]
 
 

@@ -19,7 +19,7 @@ from xml.etree.ElementTree import Element
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.layout import Pair
 from maskpencil.errors import ConfigError, DataError, OutputError
-from maskpencil.evaluation import evaluate_pairs, match_classes, video_names, videos_of
+from maskpencil.evaluation import evaluate_pairs, match_classes, neighboring_frames, video_names, videos_of
 from maskpencil.files import refuse_unwritable, written_whole
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
@@ -32,7 +32,7 @@ from maskpencil.report import sections
 from maskpencil.report.compare import compare
 from maskpencil.report.html import MARK, element, name_of, page
 from maskpencil.report.images import GROUPS, Choice, choose_images, fitted
-from maskpencil.report.label_errors import REGION, LabelErrors, Suspect, csv_rows
+from maskpencil.report.label_errors import NEIGHBORS, REGION, LabelErrors, Suspect, csv_rows
 from maskpencil.report.shots import Shot, image_shot, present_classes, suspect_shot
 from maskpencil.report.summary import next_steps
 from maskpencil.report.video import describe_video
@@ -160,7 +160,7 @@ def write_report(
     pairs = pairs[: scores[0].images]
     for number, predictor in enumerate(predictors[1:], start=1):
         scores.append(evaluate_pairs(predictor, folder, pairs, report=_part(progress, number, len(predictors))))
-    found = errors.ranked()
+    found = errors.ranked(neighboring_frames(pairs, NEIGHBORS))
     files = [_shown(pair, folder) for pair in pairs]
     videos = video_names(pairs)
     choices = choose_images(

@@ -12,6 +12,7 @@ from maskpencil.classes import ClassSet
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.metrics import ImageScores
+from maskpencil.metrics.boundary import boundary_pixels
 from maskpencil.report.html import Child, element, embedded_image, name_of
 from maskpencil.report.images import (
     GROUPS,
@@ -29,6 +30,9 @@ CROP = 320
 
 LEAST_SIDE = 120
 """The smallest side of the square around a suspected region that is shown, in pixels."""
+
+SHIFT_SIDE = 40
+"""The side of the square that shows a shifted mask, as a multiple of the shift."""
 
 FRAME = (255, 0, 255)
 
@@ -100,6 +104,13 @@ def suspect_shot(
 ) -> Shot:
     """Return the item of a suspected label error: the image, the label and the prediction around it."""
     x0, y0, x1, y1 = suspect.box
+    label, would_be = (None if k is None else classes.names[k] for k in (suspect.label, suspect.would_be))
+    says: list[Child] = ["labeled ", name_of(label or ""), ", the model says ", name_of(would_be or "")]
+    whole = {SHIFTED: ["the mask looks shifted"], OTHER_IMAGE: ["the mask looks like that of another image"]}
+    numbers = f"{suspect.remark}; box {x0}, {y0} to {x1}, {y1}"
+    lines = element("p", whole.get(suspect.kind, says)), element("p", numbers, class_="faint small")
+    if suspect.kind == SHIFTED:
+        return Shot(name, lines, _shifted(image, target, suspect.shift))
     side = max(LEAST_SIDE, 3 * max(x1 - x0, y1 - y0) // 2)
     top, left = (max(0, (low + high - side) // 2) for low, high in ((y0, y1), (x0, x1)))
     rows, columns = slice(top, max(y1, top + side)), slice(left, max(x1, left + side))
@@ -109,19 +120,43 @@ def suspect_shot(
         round((value - start) * factor)
         for value, start in zip((x0, y0, x1, y1), (columns.start, rows.start) * 2, strict=True)
     )
-    label, would_be = (None if k is None else classes.names[k] for k in (suspect.label, suspect.would_be))
-    says: list[Child] = ["labeled ", name_of(label or ""), ", the model says ", name_of(would_be or "")]
-    whole = {SHIFTED: ["the mask looks shifted"], OTHER_IMAGE: ["the mask looks like that of another image"]}
-    numbers = f"{suspect.remark}; box {x0}, {y0} to {x1}, {y1}"
     return Shot(
         name,
-        (element("p", whole.get(suspect.kind, says)), element("p", numbers, class_="faint small")),
+        lines,
         (
             (_framed(crops[0], place), "image"),
             (_framed(painted(crops[0], crops[1], classes), place), "mask"),
             (_framed(painted(crops[0], crops[2], classes), place), "prediction"),
         ),
     )
+
+
+def _shifted(
+    image: RGBImage, target: LabelMap, shift: tuple[int, int]
+) -> tuple[tuple[npt.NDArray[np.uint8], str], ...]:
+    """Draw the boundaries of a mask on the part of the image that has most of them: as they are, and moved.
+
+    Args:
+        image: (H, W, 3) RGB.
+        target: (H, W) class indices, 255 where ignored.
+        shift: the pixels, down and to the right, by which the mask is moved.
+    """
+    import cv2  # slow to import
+
+    side = min(SHIFT_SIDE * max(1, *map(abs, shift)), *target.shape)
+    edge = boundary_pixels(target)
+    # the number of boundary pixels in the square around each pixel; squares that leave the image are not compared
+    number = cv2.boxFilter(edge.astype(np.float32), -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    half = side // 2
+    inner = number[half : target.shape[0] - side + half + 1, half : target.shape[1] - side + half + 1]
+    top, left = np.unravel_index(int(inner.argmax()), inner.shape)
+    window = slice(int(top), int(top) + side), slice(int(left), int(left) + side)
+    panels = []
+    for moved, caption in ((edge, "boundaries of the mask"), (np.roll(edge, shift, (0, 1)), "the same, moved")):
+        pixels = image[window].copy()
+        pixels[moved[window]] = FRAME
+        panels.append((fitted(pixels, CROP), caption))
+    return (fitted(image[window], CROP), "image"), *panels
 
 
 def present_classes(shots: Sequence[Shot]) -> list[int]:

@@ -1,0 +1,58 @@
+"""`maskpencil verify`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from maskpencil.cli.options import INPUT, OUTPUT, DataImages, DataMasks, SplitFile, found_model, option
+from maskpencil.extras import needed_for
+from maskpencil.progress import ProgressBar
+from maskpencil.terminal import show
+
+
+def command(
+    file: Annotated[Path, Parameter(help="An exported file: model.onnx or model.xml.")],
+    model: Annotated[Path, Parameter(help="The model folder that it was exported from.")],
+    /,
+    *,
+    data: Annotated[
+        Path | None,
+        option(
+            "A folder of images and masks with the model's classes to compare on; by default drawn images.",
+            INPUT,
+            "DATA",
+        ),
+    ] = None,
+    split: Annotated[Literal["train", "val", "test"], option("The split of --data to compare on.", INPUT)] = "val",
+    images: DataImages = None,
+    masks: DataMasks = None,
+    split_file: SplitFile = None,
+    out: Annotated[
+        Path,
+        option(
+            "Where an image of the difference is written, if there is one: a new folder of this name.", OUTPUT, "NAME"
+        ),
+    ] = Path("runs/verify/difference"),
+) -> None:
+    """Check that an exported file gives the same masks as the model, on this machine."""
+    with needed_for("verify"):
+        import torch  # noqa: F401
+
+    from maskpencil.data.folder import open_folder
+    from maskpencil.data.layout import Places
+    from maskpencil.export import verify_export
+    from maskpencil.model_folder import read_model_config
+
+    model = found_model(model, "verify", [file])
+    folder = None
+    if data is not None:
+        with ProgressBar("reading masks", 1) as bar:
+            places = Places(images, masks, split_file)
+            folder = open_folder(data, classes=read_model_config(model).classes, places=places, report=bar.update_of)
+    parity = verify_export(file, model, data=folder, split=split, out=out)
+    lost = "" if parity.drop is None else f", {parity.drop:+.2f} points of mean IoU lost"
+    show(
+        f"{file}: same class on {parity.equal:,} of {parity.pixels:,} pixels in {parity.images} images{lost}, largest "
+        f"difference {parity.largest_difference:.1e}"
+    )

@@ -1,0 +1,283 @@
+"""Export a model to ONNX, OpenVINO's format or a torch program, and compare each file with the model first."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+
+from maskpencil.data.folder import DataFolder, open_folder
+from maskpencil.errors import ConfigError, ModelError
+from maskpencil.evaluation import match_classes
+from maskpencil.export.network import (
+    FILES,
+    ExportedNetwork,
+    Form,
+    in_fp16,
+    quantized,
+    to_onnx,
+    to_openvino,
+    to_torch,
+    with_facts,
+)
+from maskpencil.export.parity import Comparison, Parity, Pixels, Run, data_samples, drawn_samples
+from maskpencil.export.readme import readme
+from maskpencil.exported import ExportedModel, ExportFacts, OnnxEngine, Output, Weights
+from maskpencil.files import folder_written_whole, numbered_folder
+from maskpencil.images import write_image
+from maskpencil.model_folder import ModelParts
+from maskpencil.parsing import read_choice, read_path
+from maskpencil.segmenter import Segmenter
+
+PARITY, README, DIFFERENCE = "parity.json", "README.md", "difference.png"
+
+CALIBRATION_IMAGES = 100
+"""The number of training images on which the ranges of activations are measured for int8."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """The settings of an export.
+
+    Attributes:
+        to: the forms to write: onnx, openvino and torch.
+        weights: the number format of the weights: fp32, fp16 (half the size) or int8 (a quarter, and faster on CPUs;
+            needs data).
+        output: labels (label map and confidence) or logits.
+        split: the split of the data on which the files are compared with the model.
+
+    Raises:
+        ConfigError: a setting is unknown, or the settings do not go together.
+    """
+
+    to: tuple[Form, ...] = ("onnx",)
+    weights: Weights = "fp32"
+    output: Output = "labels"
+    split: str = "val"
+
+    def __post_init__(self) -> None:
+        if not self.to:
+            raise ConfigError("to names no form; give one or more of onnx, openvino and torch")
+        for form in self.to:
+            read_choice("to", form, get_args(Form))
+        read_choice("weights", self.weights, get_args(Weights))
+        read_choice("output", self.output, get_args(Output))
+        if "torch" in self.to and self.weights != "fp32":
+            raise ConfigError(
+                f"torch programs are written in fp32 only; leave torch out, or give fp32 for {self.weights}"
+            )
+
+
+@dataclass(frozen=True)
+class ExportedFiles:
+    """The result of an export: the folder, the facts of its files, their sizes and the comparison of each form."""
+
+    out: Path
+    facts: ExportFacts
+    sizes: dict[Form, int] = field(default_factory=dict)
+    parities: dict[Form, Parity] = field(default_factory=dict)
+
+    @property
+    def files(self) -> list[Path]:
+        """The file of each form."""
+        return [self.out / FILES[form][0] for form in self.parities]
+
+
+def export_model(
+    model: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    options: ExportOptions | None = None,
+    data: str | os.PathLike[str] | DataFolder | None = None,
+    image_size: str | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> ExportedFiles:
+    """Export a model to other programs; nothing is written unless every file gives the same masks as the model.
+
+    Args:
+        model: the model folder.
+        out: the folder to write, which must be missing or empty.
+        options: the settings.
+        data: images and masks on which the files are compared with the model, in addition to drawn images in fp32, or
+            instead of them; required for int8.
+        image_size: "native" for a model that scales images: the exported files do not.
+        report: called with the name of each step.
+
+    Returns:
+        The written files and how they compare with the model.
+
+    Example:
+        >>> exported = mp.export_model("runs/train/street/model", "exported")
+        >>> [path.name for path in exported.files]
+        ['model.onnx']
+        >>> exported.parities["onnx"].faults
+        []
+
+    Raises:
+        ConfigError: a required package is not installed, or the settings do not go together.
+        DataError: the data cannot be read, or have other classes than the model.
+        ModelError: the model cannot be read or converted; or an exported file gives other masks, and then nothing but
+            `difference.png` is written, in a folder of its own.
+        OutputError: the folder cannot be written, or is not empty.
+    """
+    options, out = options or ExportOptions(), read_path("out", out)
+    segmenter = _loaded(model, image_size)
+    parts = ModelParts(segmenter.network, segmenter.classes, segmenter.preprocessing, segmenter.training)
+    folder = None if data is None else _opened(data, segmenter)
+    if options.weights == "int8" and folder is None:
+        raise ConfigError("int8 needs images and masks for calibration and for its score; give them with --data DATA")
+    facts = ExportFacts(parts.classes, options.output, options.weights)
+    result = ExportedFiles(out, facts)
+    network, title = ExportedNetwork(parts, options.output), str(model)
+    with folder_written_whole(out, fresh=True) as place:
+        content = b""
+        if {*options.to} & {"onnx", "openvino"}:
+            report("converting to ONNX")
+            content = _onnx_content(network, title, facts, folder)
+        for form in options.to:
+            report(f"writing and comparing {FILES[form][0]}")
+            run = _written(form, network, content, facts, place, title)
+            parity = compared(run, segmenter, facts, folder, options.split, out, name=FILES[form][0])
+            result.parities[form] = parity
+            result.sizes[form] = sum((place / name).stat().st_size for name in FILES[form])
+        (place / README).write_text(readme(_name_of(model), facts, result.parities), encoding="utf-8")
+        (place / PARITY).write_text(
+            json.dumps({FILES[form][0]: parity.to_dict() for form, parity in result.parities.items()}, indent=2) + "\n",
+            encoding="utf-8",
+        )
+    return result
+
+
+def verify_export(
+    file: str | os.PathLike[str],
+    model: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | DataFolder | None = None,
+    split: str = "val",
+    out: str | os.PathLike[str] = "runs/verify/difference",
+) -> Parity:
+    """Compare an exported file with a model folder, as `export_model` does before it writes a file.
+
+    Args:
+        file: model.onnx or model.xml.
+        model: the model folder.
+        data: images and masks to compare on.
+        split: the split of the data.
+        out: if the masks differ, `difference.png` is written into a new folder beside this path.
+
+    Raises:
+        ConfigError: a required package is not installed.
+        DataError: the data cannot be read, or have other classes than the model.
+        ModelError: the file or the model cannot be read, or the file gives other masks.
+    """
+    exported, segmenter = ExportedModel.from_file(file), _loaded(model, "native")
+    if exported.classes.names != segmenter.classes.names:
+        raise ModelError(
+            f"{file}: has the classes {', '.join(exported.classes.names)}, but {model} has "
+            f"{', '.join(segmenter.classes.names)}; give the model that was exported"
+        )
+    folder = None if data is None else _opened(data, segmenter)
+    return compared(exported.engine.run, segmenter, exported.facts, folder, split, Path(out), name=str(file))
+
+
+def compared(
+    run: Run,
+    segmenter: Segmenter,
+    facts: ExportFacts,
+    data: DataFolder | None,
+    split: str,
+    out: Path,
+    *,
+    name: str,
+) -> Parity:
+    """Compare an exported network with its model.
+
+    Raises:
+        ModelError: the networks give different masks; `difference.png` is written into a new folder beside `out`.
+    """
+    comparison = Comparison(
+        run, segmenter.logits_batch, output=facts.output, weights=facts.weights, num_classes=len(facts.classes)
+    )
+    if data is None or facts.weights == "fp32":
+        for sample in drawn_samples():
+            _add(comparison, sample, name)
+    for sample, target in data_samples(data, split) if data else ():
+        _add(comparison, sample, name, target)
+    parity = comparison.result()
+    if parity.faults:
+        shown = ""
+        if comparison.difference:
+            place = numbered_folder(out.with_name(f"{out.name}-difference")) / DIFFERENCE
+            write_image(place, comparison.difference.drawn(facts.classes))
+            shown = f"; {place} shows the model's mask, the exported one and where they differ"
+        raise ModelError(
+            f"{name}: does not give the model's masks ({'; '.join(parity.faults)}); nothing was written{shown}"
+        )
+    return parity
+
+
+def _add(comparison: Comparison, sample: Pixels, name: str, target: Any = None) -> None:
+    try:
+        comparison.add(sample, target)
+    except (RuntimeError, ValueError) as error:
+        height, width = sample.shape[1:3]
+        raise ModelError(f"{name}: fails on an image of {width} x {height} pixels ({error})") from error
+
+
+def _loaded(model: str | os.PathLike[str], image_size: str | None) -> Segmenter:
+    segmenter = Segmenter.from_pretrained(
+        model, runtime="torch", device="cpu", precision="fp32", image_size="native" if image_size == "native" else None
+    )
+    size = segmenter.preprocessing.image_size
+    if size is not None:
+        shown = f"{size[0]}x{size[1]}" if isinstance(size, tuple) else f"at most {size}"
+        raise ConfigError(
+            f"{model}: scales images to {shown} pixels before the network, which exported files do not; give "
+            "--image-size native, and scale images before they go into the exported network"
+        )
+    return segmenter
+
+
+def _opened(data: str | os.PathLike[str] | DataFolder, segmenter: Segmenter) -> DataFolder:
+    folder = data if isinstance(data, DataFolder) else open_folder(read_path("data", data), classes=segmenter.classes)
+    return match_classes(folder, segmenter.classes)[0]
+
+
+def _onnx_content(network: ExportedNetwork, title: str, facts: ExportFacts, data: DataFolder | None) -> bytes:
+    model = to_onnx(network, title)
+    if facts.weights == "fp16":
+        model = in_fp16(model)
+    elif data is not None and facts.weights == "int8":
+        pairs = data.pairs("train")
+        chosen = np.linspace(0, len(pairs) - 1, min(CALIBRATION_IMAGES, len(pairs))).round().astype(int).tolist()
+        model = quantized(model, [data.read_pair(pairs[index])[0][None] for index in chosen])
+    return with_facts(model, facts)
+
+
+def _written(form: Form, network: ExportedNetwork, content: bytes, facts: ExportFacts, place: Path, title: str) -> Run:
+    """Write the file of a form into the folder `place`, and return the function that runs it."""
+    path = place / FILES[form][0]
+    if form == "torch":
+        # the recorded guards are about the memory layout of the example, whatever the size
+        program = to_torch(network, facts, path, title).module(check_guards=False)
+
+        def run(pixels: Pixels) -> list[Any]:
+            with torch.inference_mode():
+                outputs = program(torch.from_numpy(np.ascontiguousarray(pixels)))
+            return [each.numpy() for each in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+        return run
+    if form == "onnx":
+        path.write_bytes(content)
+        return OnnxEngine(content).run
+    to_openvino(content, facts, place)
+    return ExportedModel.from_file(path).engine.run
+
+
+def _name_of(model: str | os.PathLike[str]) -> str:
+    path = Path(model).resolve()
+    return path.parent.name if path.name == "model" else path.name

@@ -1,0 +1,213 @@
+"""Convert a model's network, with its pre- and post-processing, to ONNX, OpenVINO's format and a torch program."""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from maskpencil.errors import ModelError, first_line
+from maskpencil.exported import MAX_BYTES, PIXELS, ExportFacts, Output
+from maskpencil.extras import needed_for
+from maskpencil.model_folder import ModelParts
+from maskpencil.preprocessing import Preprocessing
+
+Form = Literal["onnx", "openvino", "torch"]
+
+FILES: dict[Form, tuple[str, ...]] = {
+    "onnx": ("model.onnx",),
+    "openvino": ("model.xml", "model.bin"),
+    "torch": ("model.pt2",),
+}
+"""The names of the files of each form, the one to load first."""
+
+_EXAMPLE = (2, 64, 96, 3)
+
+_LEAST_STORED = 64
+"""Smaller tensors stay float32 in a file with fp16 weights: they take no space and may be exact numbers."""
+
+
+class ExportedNetwork(nn.Module):
+    """A network that maps images (N, H, W, 3) uint8 RGB of any size to label maps and confidence, or to logits.
+
+    Args:
+        parts: the network and its preprocessing.
+        output: labels, for (labels (N, H, W) uint8, confidence (N, H, W) float32); or logits, for (N, K, H, W) float32.
+    """
+
+    def __init__(self, parts: ModelParts, output: Output) -> None:
+        super().__init__()
+        self.network, self.output = parts.model.cpu().eval(), output
+        self.preprocessing: Preprocessing = parts.preprocessing
+
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Compute the outputs for images (N, H, W, 3)."""
+        logits: Tensor = self.network(self.preprocessing.normalize(pixels.permute(0, 3, 1, 2)))
+        if self.output == "logits":
+            return logits
+        return logits.argmax(dim=1).to(torch.uint8), logits.softmax(dim=1).amax(dim=1)
+
+
+def output_names(output: Output) -> list[str]:
+    """Return the names of the outputs of an exported network."""
+    return ["logits"] if output == "logits" else ["labels", "confidence"]
+
+
+def to_onnx(network: ExportedNetwork, title: str) -> Any:
+    """Convert a network to an `onnx.ModelProto`; `title` names it in errors.
+
+    Raises:
+        ConfigError: onnx or onnxscript is not installed.
+        ModelError: the network has a layer that cannot be converted, or is too large for a file of 2 GiB.
+    """
+    with needed_for("export"):
+        import onnx
+        import onnxscript  # noqa: F401 - torch.onnx needs it
+    size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    if size > MAX_BYTES - 2**24:
+        raise ModelError(
+            f"{title}: its weights take {size / 2**30:.1f} GiB, but an ONNX file can have at most 2 GiB; export it "
+            "with --to torch"
+        )
+    free = torch.export.Dim.DYNAMIC
+    with _conversion(title, "ONNX"):
+        program: Any = torch.onnx.export(
+            network,
+            (torch.zeros(_EXAMPLE, dtype=torch.uint8),),
+            dynamo=True,
+            input_names=[PIXELS],
+            output_names=output_names(network.output),
+            dynamic_shapes={PIXELS: {0: free, 1: free, 2: free}},
+            verbose=False,
+        )
+    model = program.model_proto
+    for node in model.graph.node:
+        del node.metadata_props[:]  # they name the files of this machine's Python
+    del model.graph.value_info[:]
+    for value, sides in ((model.graph.input[0], ("images", "height", "width")), *_named_sides(model, network.output)):
+        for side, name in zip(value.type.tensor_type.shape.dim, sides, strict=False):
+            if name:
+                side.dim_param = name
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _named_sides(model: Any, output: Output) -> list[tuple[Any, tuple[str, ...]]]:
+    sides = ("images", "", "height", "width") if output == "logits" else ("images", "height", "width")
+    return [(value, sides) for value in model.graph.output]
+
+
+def with_facts(model: Any, facts: ExportFacts) -> bytes:
+    """Add the metadata to an `onnx.ModelProto`, and return the content of the file."""
+    del model.metadata_props[:]
+    for key, value in facts.metadata().items():
+        model.metadata_props.add(key=key, value=value)
+    model.producer_name, model.producer_version = "maskpencil", ""
+    return bytes(model.SerializeToString())
+
+
+def in_fp16(model: Any) -> Any:
+    """Return a copy of an `onnx.ModelProto` whose large float32 weights are stored as float16; it computes in float32.
+
+    Raises:
+        ModelError: a weight is too large for float16.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    casts = []
+    for tensor in copy.graph.initializer:
+        values = numpy_helper.to_array(tensor) if tensor.data_type == TensorProto.FLOAT else None
+        if values is None or values.size < _LEAST_STORED:
+            continue
+        halves = half_precision(values, tensor.name)
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(halves, f"{name}_fp16"))
+        casts.append(helper.make_node("Cast", [f"{name}_fp16"], [name], to=TensorProto.FLOAT, name=f"{name}_cast"))
+    nodes = [*casts, *copy.graph.node]
+    del copy.graph.node[:]
+    copy.graph.node.extend(nodes)
+    return copy
+
+
+def half_precision(values: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float16]:
+    """Convert weights to float16.
+
+    Raises:
+        ModelError: a weight is too large.
+    """
+    with np.errstate(over="ignore"):
+        halves = values.astype(np.float16)
+    if not np.isfinite(halves).all():
+        raise ModelError(
+            f"its tensor {name} has weights up to {np.abs(values).max():.3g}, which do not fit into fp16; export it "
+            "with --weights fp32"
+        )
+    return halves
+
+
+def to_openvino(content: bytes, facts: ExportFacts, place: Path) -> None:
+    """Convert the content of an ONNX file to OpenVINO's format, and write it into the folder `place`.
+
+    Raises:
+        ModelError: OpenVINO does not know a layer of the network.
+        OSError: a file cannot be written.
+    """
+    import openvino
+
+    with _conversion(str(place), "OpenVINO"):
+        model = openvino.Core().read_model(content, b"")
+    for key, value in facts.metadata().items():
+        model.set_rt_info(value, [key])
+    try:
+        openvino.save_model(model, place / FILES["openvino"][0], compress_to_fp16=facts.weights == "fp16")
+    except RuntimeError as error:
+        raise OSError(first_line(error)) from error
+
+
+def to_torch(network: ExportedNetwork, facts: ExportFacts, path: Path, title: str) -> Any:
+    """Write a network as a torch program (.pt2), and return the program.
+
+    Raises:
+        ModelError: the network has a layer that cannot be converted.
+    """
+    free = torch.export.Dim.DYNAMIC
+    with _conversion(title, "a torch program"):
+        program = torch.export.export(
+            network,
+            (torch.zeros(_EXAMPLE, dtype=torch.uint8),),
+            dynamic_shapes={PIXELS: {0: free, 1: free, 2: free}},
+        )
+        torch.export.save(program, os.fspath(path), extra_files=dict(facts.metadata()))
+    return program
+
+
+def quantized(model: Any, samples: Sequence[npt.NDArray[np.uint8]]) -> Any:
+    """Return an `onnx.ModelProto` in int8, calibrated on images (1, H, W, 3).
+
+    Raises:
+        ConfigError: nncf is not installed.
+    """
+    with needed_for("--weights int8"):
+        import nncf
+    inputs = [{PIXELS: sample} for sample in samples]
+    return nncf.quantize(model, nncf.Dataset(inputs), preset=nncf.QuantizationPreset.MIXED, subset_size=len(inputs))
+
+
+@contextmanager
+def _conversion(title: str, form: str) -> Iterator[None]:
+    """Silence the warnings of a converter, and turn its errors into a `ModelError`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what tracing would fix; the sizes it records stay free
+            yield
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(f"{title}: cannot be converted to {form} ({first_line(error)})") from error
