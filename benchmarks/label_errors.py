@@ -21,10 +21,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from maskpencil.data.folder import DataFolder, open_folder
-from maskpencil.evaluation import match_classes
+from maskpencil.evaluation import match_classes, neighboring_frames
 from maskpencil.label_maps import LabelMap
 from maskpencil.predictor import Predictor
-from maskpencil.report.label_errors import REGION, LabelErrors, Suspect
+from maskpencil.report.label_errors import NEIGHBORS, REGION, LabelErrors, Suspect
 from maskpencil.segmenter import Segmenter
 
 KINDS = ("swapped class", "deleted object", "shifted by 4 pixels", "coarse polygons", "mask of another image")
@@ -112,7 +112,7 @@ def score(data: Path, out: Path, model: Path) -> None:
         labels.append(label_map)
         predictions.append(prediction)
         small.append(probabilities[:, ::2, ::2].astype(np.float16))  # cleanlab holds all of them in memory
-    suspects = errors.ranked()
+    suspects = errors.ranked(neighboring_frames(pairs, NEIGHBORS))
     print(f"{len(suspects)} suspects, {1000 * seconds / len(pairs):.1f} ms an image")
 
     def kind(suspect: Suspect) -> str | None:

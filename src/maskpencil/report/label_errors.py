@@ -11,6 +11,7 @@ from maskpencil.classes import IGNORE_INDEX
 from maskpencil.label_maps import LabelMap
 from maskpencil.metrics.boundary import boundary_pixels
 from maskpencil.metrics.calibration import BINS
+from maskpencil.metrics.counting import histogram
 from maskpencil.plain_text import counted, csv_cell
 
 Box = tuple[int, int, int, int]
@@ -262,12 +263,12 @@ def _regions(
         mask = (pairs == number).view(np.uint8)
         left, top, width, height = cv2.boundingRect(mask)
         window = slice(top, top + height), slice(left, left + width)
-        _, ids, stats, _ = cv2.connectedComponentsWithStats(mask[window], connectivity=8)
+        count, ids = cv2.connectedComponents(mask[window], connectivity=8)
         label, would_be = divmod(number, len(counts))
-        for region in np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] >= MIN_AREA) + 1:
-            x, y, w, h, _ = map(int, stats[region])
-            inside = ids[y : y + h, x : x + w] == region
-            within = np.bincount(bins[window][y : y + h, x : x + w][inside], minlength=BINS)
+        for region in np.flatnonzero(histogram(ids, count)[1:] >= MIN_AREA) + 1:
+            inside = ids == region
+            x, y, w, h = cv2.boundingRect(inside.view(np.uint8))
+            within = histogram(bins[window], BINS, inside)
             box = (left + x) * step, (top + y) * step, (left + x + w) * step, (top + y + h) * step
             found.append(_Region(image, label, would_be, box, within, step))
     return sorted(found, key=lambda region: -int(region.bins.sum()))[:MAX_KEPT]
