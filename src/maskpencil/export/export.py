@@ -100,7 +100,7 @@ def export_model(
 
     Args:
         model: the model folder.
-        out: the folder to write, which must be missing or empty.
+        out: the folder to write, which must not exist yet, or be empty.
         options: the settings.
         data: images and masks on which the files are compared with the model, in addition to drawn images in fp32, or
             instead of them; required for int8.

@@ -90,7 +90,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Difference:
-    """The images with the most pixels of another class: image, the model's label map, and the other one."""
+    """The image with the largest number of pixels of another class, the model's label map, and the other label map."""
 
     image: RGBImage
     expected: LabelMap
