@@ -33,11 +33,21 @@ ONLY_FOR_ANNOTATIONS = {
 def test_the_public_names_are_these():
     assert sorted(maskpencil.__all__) == [
         *("CheckReport", "ClassScores", "ClassSet", "ConfigError", "ConfusionMatrix", "DataError"),
-        *("DetailedClassScores", "DetailedScores", "Fault", "IGNORE_INDEX", "ImageError", "ImageScores"),
+        *(
+            "DetailedClassScores",
+            "DetailedScores",
+            "ExportOptions",
+            "ExportedFiles",
+            "ExportedModel",
+            "Fault",
+            "IGNORE_INDEX",
+            "ImageError",
+            "ImageScores",
+        ),
         *("MaskPencilError", "ModelError", "ObjectScores", "OutputError", "Places", "PredictOptions", "Prediction"),
         *("PredictionReport", "Predictor", "Region", "ReportOptions", "RoadScores", "Run", "Scores", "Segmenter"),
         *("StalledError", "TrainConfig", "TrainingError", "VideoError", "VideoOptions", "check", "evaluate"),
-        *("predict", "train", "write_report"),
+        *("export_model", "predict", "train", "verify_export", "write_report"),
     ]
     assert set(maskpencil.__all__) == set(dir(maskpencil))
 
@@ -70,8 +80,7 @@ def test_the_training_settings_are_these():
 def test_the_commands_are_these():
     assert set(COMMANDS) == {
         *("demo", "check", "convert", "train", "evaluate", "report", "quantize", "predict", "heatmap", "benchmark"),
-        "import",
-        "info",
+        *("export", "import", "info", "verify"),
     }
 
 

@@ -213,7 +213,9 @@ class ExportedModel(Predictor):
         except ConfigError:
             raise
         except Exception as error:  # the engines have no common class of errors
-            raise ModelError(f"{path}: cannot be loaded ({last_line(error)}); export the model again") from error
+            raise ModelError(
+                f"{path}: cannot be loaded ({last_line(error)}); expected a file that maskpencil export wrote, whole"
+            ) from error
         return cls(engine, ExportFacts.of(engine.metadata, path))
 
     @property

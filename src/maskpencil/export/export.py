@@ -50,6 +50,10 @@ class ExportOptions:
         output: labels (label map and confidence) or logits.
         split: the split of the data on which the files are compared with the model.
 
+    Example:
+        >>> mp.ExportOptions(to=("onnx", "openvino"), weights="fp16").output
+        'labels'
+
     Raises:
         ConfigError: a setting is unknown, or the settings do not go together.
     """
@@ -74,7 +78,13 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class ExportedFiles:
-    """The result of an export: the folder, the facts of its files, their sizes and the comparison of each form."""
+    """The result of an export: the folder, the facts of its files, their sizes and the comparison of each form.
+
+    Example:
+        >>> exported = mp.export_model("runs/train/street/model", "exported")
+        >>> exported.sizes["onnx"] == exported.files[0].stat().st_size
+        True
+    """
 
     out: Path
     facts: ExportFacts
@@ -173,6 +183,11 @@ def verify_export(
         ConfigError: a required package is not installed.
         DataError: the data cannot be read, or have other classes than the model.
         ModelError: the file or the model cannot be read, or the file gives other masks.
+
+    Example:
+        >>> exported = mp.export_model("runs/train/street/model", "exported")
+        >>> mp.verify_export("exported/model.onnx", "runs/train/street/model").faults
+        []
     """
     exported, segmenter = ExportedModel.from_file(file), _loaded(model, "native")
     if exported.classes.names != segmenter.classes.names:
