@@ -18,6 +18,7 @@ from maskpencil.metrics import DetailedCounts, DetailedScores, RoadScores, Thres
 from maskpencil.parsing import did_you_mean, read_path
 from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor, predict_each
+from maskpencil.runtimes.upsampling import Floats
 from maskpencil.segmenter import load_predictor
 
 T = TypeVar("T")
@@ -117,10 +118,18 @@ def evaluate_class(
     segmenter, folder = _opened(segmenter, data, tell)
     counts, thresholds = DetailedCounts(len(segmenter.classes)), ThresholdCounts(index)
     pairs, call = folder.pairs(split), partial(segmenter.predict_class, index=index, confidence=True)
-    with closing(predict_pairs(segmenter, folder, pairs, call, report=report)) as predicted:
-        for target, (prediction, probability) in predicted:
-            counts.update(target, prediction.label_map, prediction.confidence)
-            thresholds.update(target, probability)
+
+    def counted(target: LabelMap, result: tuple[Prediction, Floats]) -> tuple[DetailedCounts, ThresholdCounts]:
+        prediction, probability = result
+        own, reached = DetailedCounts(len(segmenter.classes)), ThresholdCounts(index)
+        own.update(target, prediction.label_map, prediction.confidence)
+        reached.update(target, probability)
+        return own, reached
+
+    with closing(predict_pairs(segmenter, folder, pairs, call, report=report, then=counted)) as predicted:
+        for _, (own, reached) in predicted:
+            counts.merge(own)
+            thresholds.add(reached.counts, images=1)
     return counts.scores(segmenter.classes.names, videos_of(pairs)), thresholds.scores()
 
 

@@ -2,26 +2,11 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
-from maskpencil.classes import ClassSet
 from maskpencil.cli import main
 from maskpencil.data.folder import open_folder
-from maskpencil.model_folder import ModelParts, write_model_folder
-from maskpencil.models import FCNConfig, build_fcn
-from maskpencil.preprocessing import Preprocessing
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    torch.manual_seed(0)
-    network = build_fcn(FCNConfig(3, "test_resnet"), weights="none")
-    preprocessing = Preprocessing((0.5, 0.5, 0.5), (0.2, 0.2, 0.2), None)
-    path = tmp_path_factory.mktemp("model") / "model"
-    write_model_folder(path, ModelParts(network, ClassSet(("ground", "box", "ball")), preprocessing, {}))
-    return path
 
 
 def run(*words):

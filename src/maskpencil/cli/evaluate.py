@@ -25,6 +25,7 @@ from maskpencil.cli.options import (
 )
 from maskpencil.files import written_whole
 from maskpencil.metrics import DetailedScores, RoadScores
+from maskpencil.metrics.confusion import plain
 from maskpencil.metrics.detailed import SUMMARY
 from maskpencil.metrics.intervals import ROUNDS, Interval
 from maskpencil.metrics.objects import SIZES
@@ -118,7 +119,8 @@ def table(scores: DetailedScores) -> list[str]:
     lines.append("")
     for name in sorted(SUMMARY, key=lambda name: name != "mean_iou"):  # first the score that most ask for
         title, interval = SUMMARY[name], scores.intervals.get(name)
-        lines.append(f"{title:<24} {getattr(scores, name):.4f}{f'   {_range(interval)}' if interval else ''}")
+        value = _score(plain(getattr(scores, name)))
+        lines.append(f"{title:<24} {value}{f'   {_range(interval)}' if interval else ''}")
     if scores.calibration_error is not None:
         lines.append(f"{'calibration error':<24} {scores.calibration_error:.4f}")
     for size in SIZES:
