@@ -99,3 +99,22 @@ def test_a_report_that_cannot_be_written_does_not_fail_the_training(tiny_folder,
     captured = capsys.readouterr()
     assert "warning: no report was written: no space left on device" in captured.err
     assert "model: " in captured.out
+
+
+@pytest.mark.slow
+def test_ctrl_c_during_the_report_says_that_the_training_is_done(tiny_folder, tmp_path, monkeypatch, capsys) -> None:
+    from maskpencil.report import report as module
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_write", interrupted)
+    settings = ["--backbone", "test_resnet", "--weights", "none", "--epochs", "1", "--device", "cpu"]
+    assert main(["train", str(tiny_folder), "--out", str(tmp_path / "run"), *settings]) == 130
+    captured = capsys.readouterr()
+    model = tmp_path / "run" / "model"
+    assert captured.err.endswith(
+        f"interrupted; the training is done; to write its report, type maskpencil report {model} {tiny_folder}\n"
+    )
+    monkeypatch.undo()
+    assert main(["report", str(model), str(tiny_folder), "--out", str(tmp_path / "report.html")]) == 0

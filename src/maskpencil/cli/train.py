@@ -150,6 +150,10 @@ def _write_report(run: "Run", *, device: str, took: float) -> None:
         with ProgressBar("writing the report", 1) as bar:
             segmenter = Segmenter.from_pretrained(run.model, device=device)
             write_report(segmenter, run.data, file, options=options, progress=bar.update_of)
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(
+            f"the training is done; to write its report, type maskpencil report {run.model} {run.data.root}"
+        ) from interrupt
     except Exception as error:  # whatever it is, the training is done and the model safe
         say(f"warning: no report was written: {error or type(error).__name__}")
     else:

@@ -405,7 +405,8 @@ def _suspects_section(shots: Sequence[Shot], quality: int, found: Sequence[Suspe
         parts.insert(0, counted(masks, "whole mask"))
     text = (
         f"Suspect are {' and '.join(parts)}. The strongest are shown, few of each kind; {table} lists all. "
-        f"Many are errors of the model, not of the label: look before you change one."
+        "If the data are well labeled, most of them are errors of the model, not of the label: look before you change "
+        "one."
         if found
         else "No label is suspect."
     )
