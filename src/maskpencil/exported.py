@@ -202,8 +202,13 @@ class ExportedModel(Predictor):
             ModelError: the file is missing or damaged, or is not from `maskpencil export`.
         """
         path = Path(path)
-        if path.suffix.lower() not in EXPORTED_SUFFIXES or not path.is_file():
+        if not path.is_file():
             raise ModelError(f"{path}: there is no such file; expected model.onnx or model.xml from maskpencil export")
+        if path.suffix.lower() not in EXPORTED_SUFFIXES:
+            raise ModelError(
+                f"{path}: cannot be run here; expected a file in .onnx or .xml from maskpencil export, such as with "
+                "--to onnx"
+            )
         try:
             if path.suffix.lower() == ".onnx":
                 engine: Engine = OnnxEngine(read_regular(path, limit=MAX_BYTES))

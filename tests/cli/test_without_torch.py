@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 import maskpencil
 from maskpencil.classes import read_classes
 from maskpencil.cli import COMMANDS, main
+from maskpencil.export import ExportOptions, export_model
 from maskpencil.extras import EXTRAS
 from maskpencil.images import read_image
 from maskpencil.inference.video.writers import write_video
@@ -209,6 +210,19 @@ def test_a_model_without_a_graph_says_so_with_the_remedy(run, model, tiny_folder
 def test_quantizing_names_the_missing_package(run, model, tiny_folder):
     expected = "error: quantizing needs nncf; install it with pip install 'maskpencil[export]'\n"
     assert run("quantize", model, tiny_folder)[::2] == (2, expected)
+
+
+@pytest.mark.slow
+def test_exported_files_run_and_exporting_names_the_missing_packages(run, model, tiny_folder, tmp_path):
+    export_model(model, tmp_path / "files", options=ExportOptions(to=("openvino", "onnx")))
+    for name in ("export", "verify"):
+        words = (tmp_path / "files" / "model.xml", model) if name == "verify" else (model,)
+        assert run(name, *words)[::2] == (2, f"error: {name} {REMEDY}\n")
+    code, out, err = run("evaluate", tmp_path / "files" / "model.xml", tiny_folder)
+    assert (code, err) == (0, "")
+    assert "on cpu by openvino, exported in fp32" in out
+    remedy = "error: an ONNX file needs onnxruntime; install it with pip install 'maskpencil[export]'\n"
+    assert run("evaluate", tmp_path / "files" / "model.onnx", tiny_folder)[::2] == (2, remedy)
 
 
 @pytest.mark.slow

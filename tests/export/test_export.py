@@ -245,7 +245,11 @@ def test_exported_files_replace_model_folders_on_the_command_line(
     assert "export the model again with --output logits" in capsys.readouterr().err
     assert main(["train", str(tiny_folder), "--init", file]) in (1, 2)
     assert main(["quantize", file, str(tiny_folder)]) == 1
-    assert "exported files are for predict, evaluate, report and benchmark" in capsys.readouterr().err
+    assert "exported files are for predict, evaluate, report, benchmark and info" in capsys.readouterr().err
+    assert main(["info", file]) == 0
+    assert "classes      ground, box, ball" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path / "model"), file]) == 2
+    assert f"give the exported file first: maskpencil verify {file} {tmp_path / 'model'}" in capsys.readouterr().err
 
 
 def test_what_cannot_be_exported_is_refused_before_anything_is_written(

@@ -84,8 +84,10 @@ def command(
     The README beside the files holds short programs that run them.
     """
     with needed_for("export"):
-        import onnxscript  # noqa: F401
         import torch  # noqa: F401
+
+        if {*to} != {"torch"}:
+            import onnxscript  # noqa: F401
 
     from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places

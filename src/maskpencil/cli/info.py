@@ -22,7 +22,7 @@ def command(
     topic: Annotated[
         str | None,
         Parameter(
-            help="What to describe: a model folder; a weights file, together with --backbone; the word backbones, for "
+            help="What to describe: a model folder; an exported file; a weights file, together with --backbone; the word backbones, for "
             "the names that train --backbone accepts; or the word recipes, for the settings of every recipe. By "
             "default this machine."
         ),
@@ -43,7 +43,8 @@ def command(
     elif topic == "recipes":
         lines = recipes()
     else:
-        lines = model(found_model(Path(topic), "info"))
+        path = found_model(Path(topic), "info")
+        lines = exported(path) if path.is_file() else model(path)
     show(*lines)
 
 
@@ -104,6 +105,18 @@ def model(path: Path) -> list[str]:
         f"{'classes':<12} {', '.join(map(visible, config.classes.names))}",
     ]
     return lines + [f"{name.replace('_', ' '):<12} {value}" for name, value in config.training.items()]
+
+
+def exported(path: Path) -> list[str]:
+    """Show what an exported file holds."""
+    from maskpencil.exported import ExportedModel
+
+    facts = ExportedModel.from_file(path).facts
+    return [
+        f"{'exported':<12} weights in {facts.weights}",
+        f"{'classes':<12} {', '.join(map(visible, facts.classes.names))}",
+        *(f"{name.replace('_', ' '):<12} {facts.metadata()[name]}" for name in ("input", "outputs")),
+    ]
 
 
 def count_weights(tensors: Mapping[str, npt.NDArray[Any]]) -> int:

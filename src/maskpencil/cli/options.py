@@ -185,7 +185,7 @@ IMPORTED_SUFFIXES = (".caffemodel", ".pth", ".pt", ".safetensors")
 FOREIGN_SUFFIXES = (".onnx", ".xml", ".bin", ".h5", ".keras", ".pb", ".tflite", ".engine", ".ckpt", ".pkl", ".blob")
 """The suffixes of network files that cannot be read."""
 
-FILE_COMMANDS = ("predict", "evaluate", "report", "benchmark")
+FILE_COMMANDS = ("predict", "evaluate", "report", "benchmark", "info")
 """The commands that take an exported file in place of a model folder."""
 
 MAX_EXAMINED_FILES = 10_000
@@ -259,6 +259,8 @@ def _model_in_place_of_file(file: Path, command: str) -> str:
     if file.suffix.lower() in (".onnx", ".xml") and command not in FILE_COMMANDS:
         return f"exported files are for {', '.join(FILE_COMMANDS[:-1])} and {FILE_COMMANDS[-1]}"
     suffix = file.suffix.lower()
+    if suffix == ".pt2":
+        return "torch programs are run by torch.export.load; give the model folder, or export it with --to onnx"
     if suffix in IMPORTED_SUFFIXES:
         return f"convert these weights with maskpencil import {file} --out NEW_MODEL"
     if suffix in FOREIGN_SUFFIXES:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from maskpencil.cli.options import INPUT, OUTPUT, DataImages, DataMasks, SplitFile, found_model, option
+from maskpencil.errors import ConfigError
 from maskpencil.extras import needed_for
 from maskpencil.progress import ProgressBar
 from maskpencil.terminal import show
@@ -44,7 +45,9 @@ def command(
     from maskpencil.export import verify_export
     from maskpencil.model_folder import read_model_config
 
-    model = found_model(model, "verify", [file])
+    if file.is_dir() and model.is_file():
+        raise ConfigError(f"give the exported file first: maskpencil verify {model} {file}")
+    model = found_model(model, "verify")
     folder = None
     if data is not None:
         with ProgressBar("reading masks", 1) as bar:
