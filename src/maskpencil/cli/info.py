@@ -22,9 +22,9 @@ def command(
     topic: Annotated[
         str | None,
         Parameter(
-            help="What to describe: a model folder; an exported file; a weights file, together with --backbone; the word backbones, for "
-            "the names that train --backbone accepts; or the word recipes, for the settings of every recipe. By "
-            "default this machine."
+            help="What to describe: a model folder; an exported file; a weights file, together with --backbone; the "
+            "word backbones, for the names that train --backbone accepts; or the word recipes, for the settings of "
+            "every recipe. By default this machine."
         ),
     ] = None,
     /,
