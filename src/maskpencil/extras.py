@@ -8,7 +8,7 @@ from maskpencil.errors import ConfigError
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("torch", "torchvision", "timm", "accelerate", "tensorboard", "h5py"),
-    "export": ("nncf", "onnx", "onnxruntime", "onnxscript"),
+    "export": ("nncf", "onnx", "onnxruntime"),
     "geo": ("rasterio",),
     "parquet": ("pyarrow",),
 }

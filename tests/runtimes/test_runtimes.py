@@ -181,7 +181,7 @@ def test_precisions_that_a_runtime_lacks_are_refused(make_segmenter, cache, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("missing", ["onnxruntime", "onnxscript"])
+@pytest.mark.parametrize("missing", ["onnxruntime", "onnx"])
 def test_missing_packages_of_the_onnx_runtime_are_reported_with_the_remedy(
     make_segmenter, smallest_backbone, cache, tmp_path, monkeypatch, missing
 ):

@@ -87,7 +87,7 @@ def command(
         import torch  # noqa: F401
 
         if {*to} != {"torch"}:
-            import onnxscript  # noqa: F401
+            import onnx  # noqa: F401
 
     from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places

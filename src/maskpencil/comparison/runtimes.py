@@ -92,7 +92,7 @@ def ways_of(model: Path, device: str) -> list[Way]:
         ways += [Way("openvino", "fp32"), Way("openvino", "bf16")]
         if quantized_network(model):
             ways.append(Way("openvino", "int8"))
-        if has_torch and is_installed("onnxruntime") and is_installed("onnxscript"):
+        if has_torch and is_installed("onnxruntime") and is_installed("onnx"):
             ways.append(Way("onnx", "fp32"))
     return ways
 

@@ -4,6 +4,8 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +30,9 @@ FILES: dict[Form, tuple[str, ...]] = {
 """The names of the files of each form, the one to load first."""
 
 _EXAMPLE = (2, 64, 96, 3)
+
+_OPSET = 18
+"""The ONNX version of the operators, which every ONNX Runtime in use supports."""
 
 _LEAST_STORED = 64
 """Smaller tensors stay float32 in a file with fp16 weights: they take no space and may be exact numbers."""
@@ -63,44 +68,37 @@ def to_onnx(network: ExportedNetwork, title: str) -> Any:
     """Convert a network to an `onnx.ModelProto`; `title` names it in errors.
 
     Raises:
-        ConfigError: onnx or onnxscript is not installed.
+        ConfigError: onnx is not installed.
         ModelError: the network has a layer that cannot be converted, or is too large for a file of 2 GiB.
     """
     with needed_for("export"):
         import onnx
-        import onnxscript  # noqa: F401 - torch.onnx needs it
     size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
     if size > MAX_BYTES - 2**24:
         raise ModelError(
             f"{title}: its weights take {size / 2**30:.1f} GiB, but an ONNX file can have at most 2 GiB; export it "
             "with --to torch"
         )
-    free = torch.export.Dim.DYNAMIC
-    with _conversion(title, "ONNX"):
-        program: Any = torch.onnx.export(
+    sides = {0: "images", 1: "height", 2: "width"}
+    axes = {PIXELS: sides, **dict.fromkeys(("labels", "confidence"), sides)}
+    axes |= {"logits": {0: "images", 2: "height", 3: "width"}}
+    names = output_names(network.output)
+    content = BytesIO()
+    with _conversion(title, "ONNX"), torch.inference_mode():
+        # tracing: symbolic shapes grow without end in networks that pad by the size of their features
+        torch.onnx.export(
             network,
             (torch.zeros(_EXAMPLE, dtype=torch.uint8),),
-            dynamo=True,
+            content,  # type: ignore[arg-type]
+            dynamo=False,
+            opset_version=_OPSET,
             input_names=[PIXELS],
-            output_names=output_names(network.output),
-            dynamic_shapes={PIXELS: {0: free, 1: free, 2: free}},
-            verbose=False,
+            output_names=names,
+            dynamic_axes={name: axes[name] for name in (PIXELS, *names)},
         )
-    model = program.model_proto
-    for node in model.graph.node:
-        del node.metadata_props[:]  # they name the files of this machine's Python
-    del model.graph.value_info[:]
-    for value, sides in ((model.graph.input[0], ("images", "height", "width")), *_named_sides(model, network.output)):
-        for side, name in zip(value.type.tensor_type.shape.dim, sides, strict=False):
-            if name:
-                side.dim_param = name
+    model = onnx.load_from_string(content.getvalue())
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def _named_sides(model: Any, output: Output) -> list[tuple[Any, tuple[str, ...]]]:
-    sides = ("images", "", "height", "width") if output == "logits" else ("images", "height", "width")
-    return [(value, sides) for value in model.graph.output]
 
 
 def with_facts(model: Any, facts: ExportFacts) -> bytes:
@@ -180,14 +178,48 @@ def to_torch(network: ExportedNetwork, facts: ExportFacts, path: Path, title: st
         ModelError: the network has a layer that cannot be converted.
     """
     free = torch.export.Dim.DYNAMIC
-    with _conversion(title, "a torch program"):
-        program = torch.export.export(
-            network,
-            (torch.zeros(_EXAMPLE, dtype=torch.uint8),),
-            dynamic_shapes={PIXELS: {0: free, 1: free, 2: free}},
-        )
-        torch.export.save(program, os.fspath(path), extra_files=dict(facts.metadata()))
+    network = _with_constant_padding(network)
+    try:
+        with _conversion(title, "a torch program"):
+            program = torch.export.export(
+                network,
+                (torch.zeros(_EXAMPLE, dtype=torch.uint8),),
+                dynamic_shapes={PIXELS: {0: free, 1: free, 2: free}},
+            )
+            torch.export.save(program, os.fspath(path), extra_files=dict(facts.metadata()))
+    except ModelError as error:
+        raise ModelError(f"{error}; export it with --to onnx") from error
     return program
+
+
+def _with_constant_padding(network: ExportedNetwork) -> ExportedNetwork:
+    """Return a copy of a network in which convolutions that pad by the size of their input pad by constants.
+
+    TensorFlow's padding depends on the size only if it is not a multiple of the stride. The features of a network are,
+    since it pads images to multiples of the coarsest stride. Symbolic sizes would grow with every such layer.
+    """
+    from timm.layers.conv2d_same import Conv2dSame
+
+    copy = deepcopy(network)
+    for place, layer in list(copy.named_modules()):
+        if not isinstance(layer, Conv2dSame):
+            continue
+        both = zip(layer.kernel_size, layer.stride, layer.dilation, strict=True)
+        down, across = (max((kernel - 1) * dilation + 1 - stride, 0) for kernel, stride, dilation in both)
+        padding = nn.ZeroPad2d((across // 2, across - across // 2, down // 2, down - down // 2))
+        plain = nn.Conv2d(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_size,  # type: ignore[arg-type]
+            layer.stride,  # type: ignore[arg-type]
+            dilation=layer.dilation,  # type: ignore[arg-type]
+            groups=layer.groups,
+            bias=layer.bias is not None,
+        )
+        plain.weight, plain.bias = layer.weight, layer.bias
+        parent, _, name = place.rpartition(".")
+        setattr(copy.get_submodule(parent), name, nn.Sequential(padding, plain))
+    return copy
 
 
 def quantized(model: Any, samples: Sequence[npt.NDArray[np.uint8]]) -> Any:

@@ -139,17 +139,15 @@ def _numbers(network: Network) -> Mapping[str, Tensor]:
 
 def _to_onnx(normalized: _Normalized, path: Path) -> None:
     with needed_for("--runtime onnx"):
-        import onnxscript  # noqa: F401 - torch.onnx needs it
-    free = torch.export.Dim.DYNAMIC
-    program: Any = torch.onnx.export(
+        import onnx  # noqa: F401 - the runtime needs it
+    sides = {0: "images", 1: "height", 2: "width"}
+    torch.onnx.export(
         normalized,
         (torch.zeros(_EXAMPLE, dtype=torch.uint8),),
-        dynamo=True,
+        os.fspath(path),
+        dynamo=False,  # symbolic shapes would grow without end in networks that pad by the size of their features
+        opset_version=18,
         input_names=[PIXELS],
         output_names=["cells"],
-        dynamic_shapes={PIXELS: {0: free, 1: free, 2: free}},
-        verbose=False,
+        dynamic_axes={PIXELS: sides, "cells": {0: "images", 2: "rows", 3: "columns"}},
     )
-    for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()  # names the files of this machine's Python, so that each would give another graph
-    program.save(os.fspath(path), external_data=False)

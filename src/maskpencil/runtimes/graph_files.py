@@ -70,9 +70,9 @@ _LAYER_TYPES = """
     GroupConvolutionBackpropData GroupNormalization Interpolate LRN MVN MatMul MaxPool NormalizeL2 RMS
     ScaledDotProductAttention
 
-    Broadcast Concat Const Constant CumSum DepthToSpace Einsum Gather GatherElements GatherND Pad Parameter Range
-    Reshape Result Roll ScatterElementsUpdate ScatterNDUpdate ScatterUpdate ShapeOf ShuffleChannels Slice SpaceToDepth
-    Split Squeeze StridedSlice Tile TopK Transpose Unsqueeze VariadicSplit
+    Broadcast Concat Const Constant CumSum DepthToSpace Einsum Gather GatherElements GatherND Identity Pad Parameter
+    Range Reshape Result Roll ScatterElementsUpdate ScatterNDUpdate ScatterUpdate ShapeOf ShuffleChannels Slice
+    SpaceToDepth Split Squeeze StridedSlice Tile TopK Transpose Unsqueeze VariadicSplit
 
     ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
 """
