@@ -16,7 +16,7 @@ from maskpencil.classes import ClassSet
 from maskpencil.cli import main
 from maskpencil.errors import ConfigError, ModelError, OutputError
 from maskpencil.evaluation import evaluate
-from maskpencil.export import ExportOptions, export_model, network, verify_export
+from maskpencil.export import ExportOptions, export_model, network, parity, verify_export
 from maskpencil.export.network import ExportedNetwork
 from maskpencil.export.parity import Comparison, drawn_samples
 from maskpencil.exported import ExportedModel
@@ -64,11 +64,11 @@ def test_all_forms_give_the_masks_of_the_model_and_so_do_the_programs_of_the_rea
         *("model.onnx", "model.xml", "model.bin", "model.pt2", "README.md", "parity.json")
     }
     stored = json.loads((out / "parity.json").read_text())
-    for form, parity in result.parities.items():
-        assert parity.faults == []
-        assert parity.images == 8
-        assert parity.pixels > 800_000
-        assert stored[network.FILES[form][0]]["equal"] == parity.equal
+    for form, own in result.parities.items():
+        assert own.faults == []
+        assert own.images == 8
+        assert own.pixels > 800_000
+        assert stored[network.FILES[form][0]]["equal"] == own.equal
     expected = masks(Segmenter.from_pretrained(model, runtime="torch", precision="fp32"), photos, tmp_path / "a")
     assert masks(out / "model.onnx", photos, tmp_path / "b") == expected
     assert masks(out / "model.xml", photos, tmp_path / "c") == expected
@@ -121,23 +121,24 @@ def test_half_precision_halves_the_file(form, make_segmenter, tmp_path) -> None:
 
 
 @pytest.mark.slow
-def test_int8_is_calibrated_and_scored_on_data(make_segmenter, tiny_folder, tmp_path, capsys) -> None:
+def test_int8_is_calibrated_and_scored_on_data(make_segmenter, tiny_folder, tmp_path, monkeypatch, capsys) -> None:
     classes = ClassSet(("ground", "box", "ball"))
     make_segmenter(classes=classes).save(tmp_path / "model")
     with pytest.raises(ConfigError, match=r"int8 needs images and masks for calibration .* give them with --data DATA"):
         export_model(tmp_path / "model", tmp_path / "out", options=ExportOptions(weights="int8"))
     command = ["export", str(tmp_path / "model"), "--to", "onnx", "--weights", "int8", "--data", str(tiny_folder)]
-    code = main([*command, "--out", str(tmp_path / "out")])
-    said = capsys.readouterr()
-    if code == 0:  # scores of random weights are close to each other, so that either is right
-        exported = ExportedModel.from_file(tmp_path / "out" / "model.onnx")
-        assert exported.facts.weights == "int8"
-        assert f"{100 * 0:.0f}" in said.out
-        before = evaluate(Segmenter.from_pretrained(tmp_path / "model", precision="fp32"), tiny_folder).mean_iou
-        assert evaluate(exported, tiny_folder).mean_iou == pytest.approx(before, abs=0.0031)
-    else:
-        assert re.search(r"error: model\.onnx: does not give the model's masks .*; nothing was written", said.err)
-        assert not (tmp_path / "out" / "model.onnx").exists()
+    assert main([*command, "--out", str(tmp_path / "out")]) == 1  # random scores are close to each other
+    assert re.search(r"model\.onnx: .*only 9\d\.\d+% of the pixels have the same class", capsys.readouterr().err)
+    monkeypatch.setitem(parity.LEAST_EQUAL, "int8", 0.9)
+    monkeypatch.setattr(parity, "MAX_DROP", 5)
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert re.search(r"model\.onnx .*, [+-]\d\.\d\d points of mean IoU lost", capsys.readouterr().out)
+    exported = ExportedModel.from_file(tmp_path / "out" / "model.onnx")
+    assert exported.facts.weights == "int8"
+    before = evaluate(Segmenter.from_pretrained(tmp_path / "model", precision="fp32"), tiny_folder).mean_iou
+    assert evaluate(exported, tiny_folder).mean_iou == pytest.approx(before, abs=0.05)
+    large = export_model(tmp_path / "model", tmp_path / "large")
+    assert (tmp_path / "out" / "model.onnx").stat().st_size < 0.5 * large.sizes["onnx"]
 
 
 class Mutated(ExportedNetwork):
@@ -179,8 +180,7 @@ def test_the_gate_catches_each_fault(fault, make_segmenter) -> None:
     comparison = Comparison(run, segmenter.logits_batch, output="labels", weights="fp32", num_classes=3)
     for sample in drawn_samples():
         comparison.add(sample)
-    parity = comparison.result()
-    assert bool(parity.faults) == bool(fault)
+    assert bool(comparison.result().faults) == bool(fault)
     if fault:
         assert comparison.difference.drawn(CLASSES).shape[1] == 3 * comparison.difference.image.shape[1]
 
