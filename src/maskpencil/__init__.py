@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         RoadScores,
         Scores,
     )
+    from maskpencil.page import PageSize, write_page, write_site
     from maskpencil.prediction import Prediction
     from maskpencil.predictor import Predictor
     from maskpencil.regions import Region
@@ -76,6 +77,7 @@ __all__ = [
     "ModelError",
     "ObjectScores",
     "OutputError",
+    "PageSize",
     "Places",
     "PredictOptions",
     "Prediction",
@@ -98,7 +100,9 @@ __all__ = [
     "predict",
     "train",
     "verify_export",
+    "write_page",
     "write_report",
+    "write_site",
 ]
 
 _HOMES = {
@@ -115,6 +119,7 @@ _HOMES = {
     "Fault": "data.check",
     "ImageScores": "metrics",
     "ObjectScores": "metrics",
+    "PageSize": "page",
     "Places": "data.layout",
     "PredictOptions": "inference.options",
     "Prediction": "prediction",
@@ -134,7 +139,9 @@ _HOMES = {
     "predict": "inference.predict",
     "train": "training.train",
     "verify_export": "export",
+    "write_page": "page",
     "write_report": "report",
+    "write_site": "page",
 }
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "Show how good a model is, where it fails and which labels are suspect.",
     "export": "Write a model to files for other programs, checked against the model.",
     "verify": "Check that an exported file gives the same masks as the model.",
+    "page": "Write a model as an HTML page that segments images without a server.",
     "quantize": "Convert a model to int8, faster on CPUs, and measure the loss.",
     "predict": "Segment images, folders of images, videos, streams and cameras.",
     "heatmap": "Draw where in an image a network detects a class.",

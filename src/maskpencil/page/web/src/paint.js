@@ -1,0 +1,68 @@
+/** Draw labels as colors. */
+
+/** @import {Size} from "./types.js" */
+
+/**
+ * Draw labels on a canvas, which gets their size; hidden classes stay transparent.
+ * @param {HTMLCanvasElement | OffscreenCanvas} canvas
+ * @param {{labels: Uint8Array, size: Size}} result
+ * @param {[number, number, number][]} palette
+ * @param {ReadonlySet<number>} hidden The numbers of the classes that are off.
+ */
+export function paintLabels(canvas, { labels, size: [height, width] }, palette, hidden) {
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  const context = /** @type {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D | null} */ (
+    canvas.getContext("2d")
+  );
+  if (!context) return;
+  const image = context.createImageData(width, height);
+  const colors = colorWords(palette, hidden);
+  const words = new Uint32Array(image.data.buffer);
+  for (let at = 0; at < labels.length; at++) words[at] = colors[labels[at]];
+  context.putImageData(image, 0, 0);
+}
+
+/**
+ * Return each class's color as the 32 bits of a pixel.
+ * @param {[number, number, number][]} palette
+ * @param {ReadonlySet<number>} hidden
+ */
+function colorWords(palette, hidden) {
+  const bytes = new Uint8ClampedArray(256 * 4);
+  for (const [number, color] of palette.entries()) {
+    if (!hidden.has(number)) bytes.set([...color, 255], number * 4);
+  }
+  return new Uint32Array(bytes.buffer);
+}
+
+/**
+ * Return the share of pixels of each class, 0 to 1.
+ * @param {Uint8Array} labels
+ * @param {number} classes
+ */
+export function shares(labels, classes) {
+  const counts = new Float64Array(classes);
+  for (const label of labels) counts[label]++;
+  return counts.map((count) => count / labels.length);
+}
+
+/**
+ * Draw an image and its labels over each other.
+ * @param {HTMLCanvasElement | OffscreenCanvas} canvas Its size is that of the result.
+ * @param {CanvasImageSource} image
+ * @param {CanvasImageSource} colors The painted labels.
+ * @param {number} opacity 0 to 1
+ */
+export function drawOverlay(canvas, image, colors, opacity) {
+  const context = /** @type {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D | null} */ (
+    canvas.getContext("2d")
+  );
+  if (!context) throw new Error("the browser gives no memory for an image of this size");
+  context.globalAlpha = 1;
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  context.globalAlpha = opacity;
+  context.imageSmoothingEnabled = false;
+  context.drawImage(colors, 0, 0, canvas.width, canvas.height);
+  context.imageSmoothingEnabled = true;
+}

@@ -1,0 +1,178 @@
+/** The image with its colors over it, the legend, and the opacity. */
+
+import { paintLabels, shares } from "./paint.js";
+import { part } from "./page.js";
+import { limited } from "./sizes.js";
+
+/** @import {Facts, Labels, Size} from "./types.js" */
+
+/** The largest number of pixels of the image on the screen. */
+const MAX_SHOWN_PIXELS = 4_000_000;
+
+/** The width below which an image is enlarged to the width of the page. */
+const AMPLE = 640;
+
+export class View {
+  #base = part("base", HTMLCanvasElement);
+  #colors = part("colors", HTMLCanvasElement);
+  #readout = part("readout", HTMLParagraphElement);
+  #legend = part("legend", HTMLUListElement);
+  #slider = part("opacity", HTMLInputElement);
+  /** @type {Facts} */
+  #facts;
+  /** @type {Labels | null} */
+  #result = null;
+  /** @type {{item: HTMLLIElement, box: HTMLInputElement, share: HTMLElement, bar: HTMLElement}[]} */
+  #entries = [];
+
+  player = part("player", HTMLVideoElement);
+  /** The numbers of the classes that are off. @type {Set<number>} */
+  hidden = new Set();
+
+  /** @param {Facts} facts */
+  constructor(facts) {
+    this.#facts = facts;
+    for (const [number, name] of facts.names.entries()) this.#addEntry(number, name);
+    part("all", HTMLButtonElement).addEventListener("click", () => this.#setAll(true));
+    part("none", HTMLButtonElement).addEventListener("click", () => this.#setAll(false));
+    const value = part("opacity-value", HTMLOutputElement);
+    const change = () => {
+      value.textContent = `${this.#slider.value} %`;
+      this.#colors.style.opacity = String(this.opacity);
+    };
+    this.#slider.addEventListener("input", change);
+    change();
+    this.#base.addEventListener("pointermove", (event) => this.#read(event));
+    this.#base.addEventListener("pointerleave", () => (this.#readout.hidden = true));
+    new ResizeObserver(() => this.#align()).observe(this.#base);
+  }
+
+  get opacity() {
+    return Number(this.#slider.value) / 100;
+  }
+
+  /** The image on the screen. */
+  get image() {
+    return this.#base;
+  }
+
+  /**
+   * Show an image; the colors of the one before are removed unless they will be replaced at once.
+   * @param {CanvasImageSource} image
+   * @param {Size} size
+   * @param {boolean} [keepColors]
+   */
+  showImage(image, size, keepColors = false) {
+    const [height, width] = limited(size, MAX_SHOWN_PIXELS);
+    if (this.#base.width !== width) this.#base.width = width;
+    if (this.#base.height !== height) this.#base.height = height;
+    this.#base.classList.toggle("ample", width < AMPLE);
+    this.#base.getContext("2d")?.drawImage(image, 0, 0, width, height);
+    this.#colors.hidden = !keepColors;
+    this.showPlayer(null);
+    this.#align();
+  }
+
+  /**
+   * Show the labels of the image on the screen, and the shares of the classes.
+   * @param {Labels} result
+   */
+  showLabels(result) {
+    this.#result = result;
+    this.#colors.hidden = false;
+    this.#repaint();
+    const found = shares(result.labels, this.#facts.names.length);
+    for (const [number, { item, share, bar }] of this.#entries.entries()) {
+      share.textContent = `${(found[number] * 100).toFixed(1)} %`;
+      bar.style.width = `${(found[number] * 100).toFixed(2)}%`;
+      item.classList.toggle("absent", found[number] === 0);
+    }
+    this.#align();
+  }
+
+  /**
+   * Show a finished video in place of its last frame, or the frame again.
+   * @param {string | null} address
+   */
+  showPlayer(address) {
+    this.player.hidden = address === null;
+    this.#base.hidden = address !== null;
+    if (address === null) {
+      if (this.player.src) this.player.removeAttribute("src");
+    } else {
+      this.#colors.hidden = true;
+      this.player.src = address;
+    }
+  }
+
+  #repaint() {
+    if (this.#result) paintLabels(this.#colors, this.#result, this.#facts.palette, this.hidden);
+  }
+
+  /** Lay the colors exactly over the image. */
+  #align() {
+    const { offsetLeft, offsetTop, offsetWidth, offsetHeight } = this.#base;
+    const { style } = this.#colors;
+    const ratio = this.#base.width / this.#base.height;
+    const width = Math.min(offsetWidth, offsetHeight * ratio); // where the image is contained in a wider element
+    const height = Math.min(offsetHeight, offsetWidth / ratio);
+    style.left = `${offsetLeft + (offsetWidth - width) / 2}px`;
+    style.top = `${offsetTop + (offsetHeight - height) / 2}px`;
+    style.width = `${width}px`;
+    style.height = `${height}px`;
+  }
+
+  /**
+   * @param {number} number
+   * @param {string} name
+   */
+  #addEntry(number, name) {
+    const item = document.createElement("li");
+    const label = document.createElement("label");
+    const box = document.createElement("input");
+    box.type = "checkbox";
+    box.checked = true;
+    const swatch = document.createElement("span");
+    swatch.className = "swatch";
+    swatch.style.backgroundColor = `rgb(${this.#facts.palette[number].join(" ")})`;
+    const text = document.createElement("bdi");
+    text.textContent = name;
+    const share = document.createElement("span");
+    share.className = "share";
+    const track = document.createElement("span");
+    track.className = "track";
+    const bar = document.createElement("span");
+    track.append(bar);
+    label.append(box, swatch, text, share, track);
+    item.append(label);
+    this.#legend.append(item);
+    this.#entries.push({ item, box, share, bar });
+    box.addEventListener("change", () => {
+      this.hidden[box.checked ? "delete" : "add"](number);
+      this.#repaint();
+    });
+  }
+
+  /** @param {boolean} on */
+  #setAll(on) {
+    for (const [number, { box }] of this.#entries.entries()) {
+      box.checked = on;
+      this.hidden[on ? "delete" : "add"](number);
+    }
+    this.#repaint();
+  }
+
+  /** @param {PointerEvent} event */
+  #read(event) {
+    if (!this.#result || this.#colors.hidden) return;
+    const box = this.#colors.getBoundingClientRect();
+    const [height, width] = this.#result.size;
+    const column = Math.floor(((event.clientX - box.left) / box.width) * width);
+    const row = Math.floor(((event.clientY - box.top) / box.height) * height);
+    const at = row * width + column;
+    this.#readout.hidden = column < 0 || column >= width || row < 0 || row >= height;
+    if (this.#readout.hidden) return;
+    const name = this.#facts.names[this.#result.labels[at]];
+    this.#readout.textContent = `${name}, ${Math.round(this.#result.confidence[at] * 100)} % sure`;
+  }
+}
