@@ -211,3 +211,12 @@ def chromium() -> str:
         if path and Path(path).is_file():
             return path
     pytest.skip("Chromium is not installed; apt-get install chromium")
+
+
+def page_assets() -> Path:
+    """Return the built scripts of the page, or skip the test if this machine cannot build them."""
+    from maskpencil.page import assets
+
+    if not assets.are_built() and assets.build_tools() is None:
+        pytest.skip("node and npm are not installed, with which the scripts of the page are built")
+    return assets.page_assets()

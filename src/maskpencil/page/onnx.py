@@ -12,7 +12,7 @@ from maskpencil.model_folder import read_model_folder
 PIXELS = "pixels"
 LABELS, CONFIDENCE = "labels", "confidence"
 
-_EXAMPLE = (2, 64, 96, 3)
+_EXAMPLE = (2, 61, 93, 3)  # no stride divides the sides; else the cut to the size of the image is traced away
 _OPSET = 18
 
 

@@ -70,8 +70,8 @@ class PageSize:
         bytes: the size of all that was written.
 
     Example:
-        >>> mp.write_page("runs/train/street/model", "street.html").path.name
-        'street.html'
+        >>> f"{mp.PageSize('street.html', 13_000_000).bytes / 1e6:.0f} MB"
+        '13 MB'
     """
 
     path: Path
@@ -151,6 +151,11 @@ def write_site(
 
     Returns:
         The path and the size of the folder.
+
+    Example:
+        >>> site = mp.write_site("runs/train/street/model", "site")
+        >>> sorted(path.name for path in site.path.iterdir())[:2]
+        ['README.md', 'index.html']
 
     Raises:
         ConfigError: an argument has the wrong type or value, a required package is not installed, or the scripts of the
@@ -250,7 +255,7 @@ def _page(
     values = {
         "policy": _policy(style, script, is_site=files is not None),
         "title": html.escape(visible(title)),
-        "lead": html.escape(f"Colors every pixel of images and videos by {many}."),
+        "lead": html.escape(f"Finds {many} in images and videos, pixel by pixel."),
         "numbered": html.escape(", ".join(f"{number} {name}" for number, name in enumerate(names))),
         "version": html.escape(version("maskpencil")),
         "network": html.escape(config.title),
@@ -283,7 +288,7 @@ def _policy(style: str, script: str, *, is_site: bool) -> str:
 def _licenses(assets: Path) -> str:
     found = json.loads(_text(assets / "licenses.json"))
     return "\n".join(
-        f"<h3>{html.escape(each['name'])} {html.escape(each['version'])} ({html.escape(each['license'])})</h3>\n"
+        f"<h2>{html.escape(each['name'])} {html.escape(each['version'])} ({html.escape(each['license'])})</h2>\n"
         f'<pre tabindex="0" aria-label="License of {html.escape(each["name"])}">{html.escape(each["text"].strip())}</pre>'
         for each in found
     )

@@ -44,7 +44,7 @@ const REMEDIES = {
   heic: "is a HEIC image, which browsers do not open. Save it as JPEG: on an iPhone choose Settings > Camera > Formats > Most Compatible, or export it from the photos program.",
   audio: "holds sound and no image. Choose an image (JPEG, PNG, WebP, AVIF) or a video (MP4, WebM, MOV).",
   pdf: "is a PDF document. Save its pages as PNG or JPEG, and choose these.",
-  tiff: "is a TIFF image, which browsers do not open. Save it as PNG, or type maskpencil predict, which reads TIFF.",
+  tiff: "is a TIFF image, which browsers do not open. Save it as PNG, or segment it with maskpencil predict.",
   unknown: "is neither an image nor a video. Choose a JPEG, PNG, WebP or AVIF image, or an MP4, WebM or MOV video.",
 };
 
@@ -79,7 +79,7 @@ export async function sizeOf(file) {
     if (pixels > MAX_IMAGE_PIXELS) {
       throw new Refusal(
         `${file.name} has ${Math.round(pixels / MEGAPIXEL)} megapixels; this page opens up to ` +
-          `${MAX_IMAGE_PIXELS / MEGAPIXEL}. Save it smaller, or type maskpencil predict, which has no such limit.`,
+          `${MAX_IMAGE_PIXELS / MEGAPIXEL}. Save it smaller, or segment it with maskpencil predict.`,
       );
     }
     return size;

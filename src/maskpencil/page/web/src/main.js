@@ -59,7 +59,7 @@ function begin(task) {
     } finally {
       showBusy();
       parts.stop.hidden = true;
-      parts.camera.textContent = "Use the camera";
+      parts.cameraText.textContent = "Use the camera";
       if (!shown) {
         parts.work.hidden = true;
         document.body.classList.remove("working");
@@ -69,6 +69,7 @@ function begin(task) {
 }
 
 function resetControls() {
+  parts.saveMask.hidden = parts.saveOverlay.hidden = false;
   for (const control of [parts.stop, parts.again, parts.saveVideo, parts.progress, parts.detailRow]) control.hidden = true;
   finished = null;
 }
@@ -211,14 +212,14 @@ function addToStrip(image) {
 // Camera
 
 function toggleCamera() {
-  if (parts.camera.textContent === "Stop the camera") {
+  if (parts.cameraText.textContent === "Stop the camera") {
     running.abort();
     return;
   }
   clearProblems();
   begin(async (signal) => {
     showBusy(engine.processor ? "Opening the camera" : `Starting: ${engine.stage}`);
-    parts.camera.textContent = "Stop the camera";
+    parts.cameraText.textContent = "Stop the camera";
     parts.name.textContent = "Camera";
     allowSaving(false);
     let begun = performance.now();
@@ -226,7 +227,6 @@ function toggleCamera() {
     await engine.ready();
     await watchCamera(engine, signal, (frame, size, result) => {
       showBusy();
-      parts.stop.hidden = false;
       view.showImage(frame, size, true);
       frame.close();
       view.showLabels(result);
@@ -320,8 +320,11 @@ function finish(file, done, video, signal) {
   finished = { file: done, name: file.name };
   parts.saveVideo.hidden = false;
   const cut = signal.aborted && done.frames !== video.frames ? ", as far as it ran" : "";
-  parts.facts.textContent = `${done.frames} frames${cut}, ${shown ? sizes(shown) : ""}. The MP4 has no sound.`;
-  if (!signal.aborted) view.showPlayer(URL.createObjectURL(done.file));
+  parts.facts.textContent = `${done.frames} frames${cut}, ${shown ? sizes(shown) : ""}. The MP4 has no sound; for other colors or another opacity, change them and run it again.`;
+  if (!signal.aborted) {
+    view.showPlayer(URL.createObjectURL(done.file));
+    parts.saveMask.hidden = parts.saveOverlay.hidden = true;
+  }
   say(`${file.name} is done: ${done.frames} frames${cut}. Save MP4 is ready.`);
 }
 

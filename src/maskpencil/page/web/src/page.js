@@ -19,6 +19,7 @@ export const parts = {
   choose: part("choose", HTMLButtonElement),
   file: part("file", HTMLInputElement),
   camera: part("camera", HTMLButtonElement),
+  cameraText: part("camera-text", HTMLElement),
   processor: part("processor", HTMLParagraphElement),
   problems: part("problems", HTMLUListElement),
   work: part("work", HTMLElement),

@@ -11,7 +11,7 @@ export const MAX_IMAGE_PIXELS = 50_000_000;
 /** The milliseconds that a frame of the camera may take. */
 export const FRAME_MS = 300;
 
-const STEP = 32;
+const STEP = 8;
 const LEAST_SIDE = 64;
 
 /**

@@ -59,7 +59,7 @@ export async function openVideo(file) {
     const track = await input.getPrimaryVideoTrack().catch(() => {
       throw new Refusal(`${file.name} is damaged or not an MP4, WebM, MOV, MKV or TS video. Copy or download it again.`);
     });
-    if (!track) throw new Refusal(`${file.name} holds no video, perhaps only sound. Choose another file.`);
+    if (!track) throw new Refusal(`${file.name} holds no video that can be read: it is cut off, or holds only sound. Copy it again, or choose another file.`);
     if (!(await track.canDecode())) {
       const codec = (await track.getCodec()) ?? "an unknown form";
       throw new Refusal(`${file.name} is encoded as ${codec}, which this browser cannot decode. Convert it to H.264 in MP4.`);

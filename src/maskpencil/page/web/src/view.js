@@ -12,10 +12,19 @@ const MAX_SHOWN_PIXELS = 4_000_000;
 /** The width below which an image is enlarged to the width of the page. */
 const AMPLE = 640;
 
+/**
+ * Write a share of pixels; what is there is never 0.
+ * @param {number} share 0 to 1
+ */
+function shownShare(share) {
+  return share > 0 && share < 0.0005 ? "< 0.1 %" : `${(share * 100).toFixed(1)} %`;
+}
+
 export class View {
   #base = part("base", HTMLCanvasElement);
   #colors = part("colors", HTMLCanvasElement);
   #readout = part("readout", HTMLParagraphElement);
+  #chips = part("chips", HTMLUListElement);
   #legend = part("legend", HTMLUListElement);
   #slider = part("opacity", HTMLInputElement);
   /** @type {Facts} */
@@ -83,7 +92,7 @@ export class View {
     this.#repaint();
     const found = shares(result.labels, this.#facts.names.length);
     for (const [number, { item, share, bar }] of this.#entries.entries()) {
-      share.textContent = `${(found[number] * 100).toFixed(1)} %`;
+      share.textContent = shownShare(found[number]);
       bar.style.width = `${(found[number] * 100).toFixed(2)}%`;
       item.classList.toggle("absent", found[number] === 0);
     }
@@ -97,8 +106,9 @@ export class View {
   showPlayer(address) {
     this.player.hidden = address === null;
     this.#base.hidden = address !== null;
+    if (this.player.src) URL.revokeObjectURL(this.player.src);
     if (address === null) {
-      if (this.player.src) this.player.removeAttribute("src");
+      this.player.removeAttribute("src");
     } else {
       this.#colors.hidden = true;
       this.player.src = address;
@@ -134,7 +144,6 @@ export class View {
     box.checked = true;
     const swatch = document.createElement("span");
     swatch.className = "swatch";
-    swatch.style.backgroundColor = `rgb(${this.#facts.palette[number].join(" ")})`;
     const text = document.createElement("bdi");
     text.textContent = name;
     const share = document.createElement("span");
@@ -143,6 +152,12 @@ export class View {
     track.className = "track";
     const bar = document.createElement("span");
     track.append(bar);
+    const chip = document.createElement("li");
+    chip.append(document.createElement("span"), text.cloneNode(true));
+    this.#chips.append(chip);
+    for (const colored of [swatch, chip.firstElementChild]) {
+      if (colored instanceof HTMLElement) colored.style.backgroundColor = `rgb(${this.#facts.palette[number].join(" ")})`;
+    }
     label.append(box, swatch, text, share, track);
     item.append(label);
     this.#legend.append(item);

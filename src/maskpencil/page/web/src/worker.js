@@ -152,6 +152,7 @@ async function labeled(computing, pixels, size) {
   const begun = performance.now();
   const { labels, confidence } = await computing.run({ pixels: new Tensor("uint8", pixels, [1, ...size, 3]) });
   const ms = performance.now() - begun;
+  if (labels.size !== size[0] * size[1]) throw new Error(`the network gave ${labels.dims.join(" x ")} labels`);
   return {
     labels: /** @type {Uint8Array} */ (labels.data),
     confidence: /** @type {Float32Array} */ (confidence.data),
