@@ -9,7 +9,7 @@ UV_VERSION := 0.13.9
 # container images set it: every process that the tests start would compile the sources again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test test-fast stress fuzz round-trips lint format lock docs clean
+.PHONY: setup demo test test-fast stress fuzz round-trips lint format lock docs page-assets clean
 
 demo: $(READY)  ## draw scenes, train a small network, segment a video
 	$(BIN)/maskpencil demo
@@ -70,6 +70,9 @@ lock: $(READY)  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --group tools \
 	    --override tests/round_trips/overrides.txt --no-emit-index-url --no-header \
 	    --output-file tests/round_trips/requirements.lock pyproject.toml
+
+page-assets: $(READY)  ## fetch the npm packages of the page and bundle its scripts, with node and npm
+	$(BIN)/python -m maskpencil.page.assets
 
 docs: $(READY)  ## write docs/architecture.md
 	$(BIN)/python docs/architecture.py

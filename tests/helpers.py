@@ -220,3 +220,33 @@ def page_assets() -> Path:
     if not assets.are_built() and assets.build_tools() is None:
         pytest.skip("node and npm are not installed, with which the scripts of the page are built")
     return assets.page_assets()
+
+
+def add_smallest_backbone(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Add a backbone of three convolutions, for what takes long with every layer; returns its name."""
+    import torch
+    from torch import Tensor, nn
+
+    from maskpencil.models import backbones
+    from maskpencil.models.backbones.base import Backbone, BackboneOptions, Family, initialize
+
+    class ThreeConvolutions(Backbone):
+        def __init__(self, name: str) -> None:
+            super().__init__(name, channels={8: 8, 16: 8, 32: 8})
+            self.conv8, self.conv16, self.conv32 = (
+                nn.Conv2d(channels, 8, step, stride=step) for channels, step in ((3, 8), (8, 2), (8, 2))
+            )
+
+        def forward(self, images: Tensor) -> dict[int, Tensor]:
+            at8 = torch.relu(self.conv8(images))  # (N, 8, H/8, W/8)
+            at16 = torch.relu(self.conv16(at8))  # (N, 8, H/16, W/16)
+            return {8: at8, 16: at16, 32: torch.relu(self.conv32(at16))}
+
+    def create(name: str, options: BackboneOptions) -> Backbone:
+        backbone = ThreeConvolutions(name)
+        initialize(backbone)
+        return backbone
+
+    family = Family("ThreeConvolutions", ("smallest",), "tests", create)
+    monkeypatch.setattr(backbones, "FAMILIES", (*backbones.FAMILIES, family))
+    return "smallest"

@@ -15,7 +15,7 @@ import torch
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Download, Page, sync_playwright
-from tests.helpers import chromium, page_assets
+from tests.helpers import add_smallest_backbone, chromium, page_assets
 from tests.report.encoded import HOSTILE
 
 from maskpencil.classes import ClassSet
@@ -42,10 +42,10 @@ EQUAL = 0.9999
 """The share of pixels that must have the label of the segmenter."""
 
 
-def build_model(folder: Path, classes: ClassSet) -> Path:
+def build_model(folder: Path, classes: ClassSet, backbone: str) -> Path:
     """Write a small network of random weights, which float16 holds exactly, that gives every class somewhere."""
     torch.manual_seed(0)
-    network = build_fcn(FCNConfig(len(classes), "test_resnet"), weights="none")
+    network = build_fcn(FCNConfig(len(classes), backbone), weights="none")
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.startswith("score") or (name.startswith("upscore") and parameter.requires_grad):
@@ -56,8 +56,10 @@ def build_model(folder: Path, classes: ClassSet) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_model(tmp_path_factory.mktemp("model") / "street" / "model", CLASSES)
+def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        smallest = add_smallest_backbone(patch)
+        yield build_model(tmp_path_factory.mktemp("model") / "street" / "model", CLASSES, smallest)
 
 
 @pytest.fixture(scope="module")
@@ -370,13 +372,14 @@ def test_a_video_is_saved_with_the_same_frames_at_the_same_times(
     assert frames[0].shape == (96, 128, 3)
     for frame, image in zip(frames, frames_of(clip), strict=True):
         colors = CLASSES.colors[segmenter.predict(image).label_map]
-        assert correlation(frame, colors) > 0.6 > 0.3 > abs(correlation(frame, image)), "opaque colors of the classes"
+        assert correlation(frame, colors) > 0.5 > 0.3 > abs(correlation(frame, image)), "opaque colors of the classes"
     opened.assert_sound()
 
 
 def test_everything_is_done_by_keyboard(opens: Open, road: Path, tmp_path: Path) -> None:
     opened = opens(road)
     page = opened.page
+    page.locator("#processor", has_text="ready").wait_for()
     page.keyboard.press("Tab")
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")

@@ -1,19 +1,20 @@
 """Build the scripts of the page from `web/` with npm, and find those that were built.
 
 Wheels contain them, see `hatch_build.py`; in a checkout they are built when they are first used, and again after their
-sources change. Only the standard library is needed.
+sources change. This file needs the standard library only, since wheels are built without any other.
 """
 
 import hashlib
 import os
+import secrets
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from maskpencil.errors import ConfigError, first_line
-from maskpencil.files import folder_written_whole
 
 WEB = Path(__file__).with_name("web")
 """The sources of the page: JavaScript, style, skeleton, and the locked versions of npm packages."""
@@ -32,8 +33,7 @@ def page_assets() -> Path:
     """Return the folder of built scripts, after building them if they are missing or older than their sources.
 
     Raises:
-        ConfigError: they cannot be built.
-        OutputError: their folder cannot be written.
+        ConfigError: they cannot be built or written.
     """
     if not are_built():
         build_assets()
@@ -56,8 +56,7 @@ def build_assets() -> None:
     """Fetch the locked npm packages, check the types of the sources, bundle them, and replace the folder `BUILT`.
 
     Raises:
-        ConfigError: node or npm is not installed, or one of them fails.
-        OutputError: the folder cannot be written.
+        ConfigError: node or npm is not installed, one of them fails, or the folder cannot be written.
     """
     tools = build_tools()
     if tools is None:
@@ -73,9 +72,27 @@ def build_assets() -> None:
         _run([npm, "ci", "--no-progress"], work)
         _run([npm, "run", "--silent", "check"], work)
         _run([node, "build.js", os.fspath(work / "built")], work)
-        with folder_written_whole(BUILT) as place:
-            shutil.copytree(work / "built", place, dirs_exist_ok=True)
-            (place / STAMP).write_text(digest, encoding="utf-8")
+        (work / "built" / STAMP).write_text(digest, encoding="utf-8")
+        _replace_built(work / "built")
+
+
+def _replace_built(folder: Path) -> None:
+    """Replace the folder `BUILT` by a copy of another; of several processes that do so at once, one wins."""
+    new, old = (BUILT.with_name(f"{BUILT.name}-{secrets.token_hex(4)}") for _ in range(2))
+    try:
+        shutil.copytree(folder, new)
+        with suppress(FileNotFoundError):
+            BUILT.rename(old)
+        new.rename(BUILT)
+    except OSError as error:
+        if not are_built():  # else another process was quicker
+            raise ConfigError(
+                f"{BUILT}: the scripts of the page cannot be written there ({first_line(error)}); make the folder "
+                "writable, or install maskpencil from a wheel, which contains them"
+            ) from error
+    finally:
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _run(command: Sequence[str], folder: Path) -> None:

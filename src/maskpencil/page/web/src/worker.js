@@ -8,7 +8,7 @@ import { scaledRGB } from "./resize.js";
 /** @import {Labels, Processor, Reply, Run, Size, Start} from "./types.js" */
 
 /** Width and height of the image with which the processors are compared. */
-const TRIAL_SIDE = 160;
+const TRIAL_SIDE = 128;
 
 const VENDORS = new Map([
   ["nvidia", "NVIDIA"],
