@@ -27,4 +27,4 @@ class PageAssets(BuildHookInterface):  # type: ignore[type-arg]
         except MaskPencilError as error:
             self.app.display_warning(f"without maskpencil page: {error}")
         else:
-            build_data["artifacts"].append("/src/maskpencil/page/assets/")
+            build_data["artifacts"].append("/src/maskpencil/page/built/")

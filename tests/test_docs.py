@@ -19,6 +19,7 @@ from PIL import Image
 import maskpencil as mp
 from maskpencil.scenes import draw_scene, drive, write_scenes
 
+from .helpers import page_assets
 from .pages import LANGUAGES, OUTPUT, PAGES, ROOT, Block, blocks, broken_links, check_block, commands, prose, run_block
 
 SIZE = (64, 96)
@@ -85,6 +86,8 @@ def work(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_block_of_a_page_runs(page: Path, work: None, monkeypatch: pytest.MonkeyPatch):
+    if re.search(r"^\$ maskpencil page |mp\.write_page", page.read_text(encoding="utf-8"), flags=re.MULTILINE):
+        page_assets()
     names: dict[str, Any] = {}
     for block in blocks(page):
         if block.is_run:
@@ -101,6 +104,8 @@ def test_the_manual_has_every_public_name():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", mp.__all__)
 def test_the_examples_of_a_public_name_work(name: str, work: None):
+    if name in ("write_page", "write_site"):
+        page_assets()
     test = doctest.DocTestParser().get_doctest(documentation(name), {"mp": mp, "np": np}, name, None, None)
     assert test.examples, "has no example after >>> in its docstring"
     report: list[str] = []

@@ -48,6 +48,21 @@ def test_the_public_names_are_these():
         *("PredictionReport", "Predictor", "Region", "ReportOptions", "RoadScores", "Run", "Scores", "Segmenter"),
         *("StalledError", "TrainConfig", "TrainingError", "VideoError", "VideoOptions", "check", "evaluate"),
         *("export_model", "predict", "train", "verify_export", "write_report"),
+        *("DetailedClassScores", "DetailedScores", "Fault", "IGNORE_INDEX", "ImageError", "ImageScores"),
+        *("MaskPencilError", "ModelError", "ObjectScores", "OutputError", "PageSize", "Places", "PredictOptions"),
+        *(
+            "Prediction",
+            "PredictionReport",
+            "Predictor",
+            "Region",
+            "ReportOptions",
+            "RoadScores",
+            "Run",
+            "Scores",
+            "Segmenter",
+        ),
+        *("StalledError", "TrainConfig", "TrainingError", "VideoError", "VideoOptions", "check", "evaluate"),
+        *("predict", "train", "write_page", "write_report", "write_site"),
     ]
     assert set(maskpencil.__all__) == set(dir(maskpencil))
 
@@ -81,6 +96,7 @@ def test_the_commands_are_these():
     assert set(COMMANDS) == {
         *("demo", "check", "convert", "train", "evaluate", "report", "quantize", "predict", "heatmap", "benchmark"),
         *("export", "import", "info", "verify"),
+        *("import", "info", "page"),
     }
 
 

@@ -206,15 +206,11 @@ def test_a_large_image_is_scaled_down_for_the_network_and_the_page_says_so(
     size = int(found[2]), int(found[1])
     assert 1_030_000 < size[0] * size[1] <= 2**20
     small = segmenter.predict(scaled(image, size)).label_map
-    rows, columns = (
-        ((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(image.shape[:2], size, strict=True)
-    )
+    rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(image.shape[:2], size, strict=True))
     assert agreement(opened.mask(), small[rows][:, columns]) >= EQUAL
 
 
-def test_an_image_is_turned_upright_by_exif(
-    opens: Open, road: Path, segmenter: Segmenter, tmp_path: Path
-) -> None:
+def test_an_image_is_turned_upright_by_exif(opens: Open, road: Path, segmenter: Segmenter, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[274] = 6
     path = save_image(tmp_path / "turned.jpg", draw(90, 150), quality=100, subsampling=0, exif=exif)
@@ -259,7 +255,9 @@ def test_hostile_names_run_nothing(
     assert opened.text("name") == name
     assert opened.page.locator("h1").inner_text() == hostile
     assert opened.page.locator("#legend bdi").first.inner_text() == HOSTILE[0]
-    assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the window"
+    assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+        "nothing is wider than the window"
+    )
     assert opened.page.locator("img").count() == 1, "the image in the row of images"
     opened.assert_sound()
 
@@ -292,9 +290,7 @@ def damaged_files(folder: Path) -> dict[Path, str]:
     return {folder / name: part for name, (_, part) in {**contents, "huge.png": (b"", "has 54 megapixels")}.items()}
 
 
-def test_a_file_that_cannot_be_segmented_is_named_with_what_to_do(
-    opens: Open, road: Path, tmp_path: Path
-) -> None:
+def test_a_file_that_cannot_be_segmented_is_named_with_what_to_do(opens: Open, road: Path, tmp_path: Path) -> None:
     opened = opens(road)
     for file, part in damaged_files(tmp_path).items():
         opened.choose(file)
@@ -406,14 +402,17 @@ def test_the_page_is_accessible(opens: Open, road: Path, tmp_path: Path, scheme:
     assert before.violations_count == 0, before.generate_report()
     (tmp_path / "empty.png").write_bytes(b"")
     opened.choose(
-        save_image(tmp_path / "one.png", draw(300, 400)), save_image(tmp_path / "two.png", draw(30, 40)),
+        save_image(tmp_path / "one.png", draw(300, 400)),
+        save_image(tmp_path / "two.png", draw(30, 40)),
         tmp_path / "empty.png",
     )
     opened.wait("two.png is segmented")
     opened.page.locator(".problem").wait_for()
     found = Axe().run(opened.page)
     assert found.violations_count == 0, found.generate_report()
-    assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the window"
+    assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+        "nothing is wider than the window"
+    )
 
 
 @pytest.fixture(scope="module")

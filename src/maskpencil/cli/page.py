@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from maskpencil.cli.options import OUTPUT, ModelFolder, found_model, option
 from maskpencil.errors import ConfigError
 from maskpencil.terminal import say, show
@@ -15,13 +13,15 @@ def command(
     /,
     *,
     out: Annotated[Path | None, option("The HTML file to write; page.html by default.", OUTPUT, "FILE")] = None,
-    title: Annotated[str | None, option("The heading of the page; the name of the model by default.", OUTPUT, "TEXT")] = None,
+    title: Annotated[
+        str | None, option("The heading of the page; the name of the model by default.", OUTPUT, "TEXT")
+    ] = None,
     folder: Annotated[
         Path | None,
         option("Write a folder for a web server instead, where the network can run in several threads.", OUTPUT, "DIR"),
     ] = None,
     no_webgpu: Annotated[
-        bool, Parameter(help="Leave out what runs the network on graphics cards, which saves 4 MB.", group=OUTPUT)
+        bool, option("Leave out what runs the network on graphics cards, which saves 4 MB.", OUTPUT)
     ] = False,
 ) -> None:
     """Write a model as one HTML file that segments images, the camera and videos in a browser.
@@ -43,6 +43,6 @@ def command(
         return
     written = write_page(model, out or Path("page.html"), title=title, webgpu=not no_webgpu)
     show(
-        f"{written.path}, {written.bytes / 1e6:.0f} MB: double-click it, mail it, put it on any web host. Nothing leaves "
-        "the computer that opens it."
+        f"{written.path}, {written.bytes / 1e6:.0f} MB: double-click it, mail it, put it on any web host. Nothing "
+        "leaves the computer that opens it."
     )

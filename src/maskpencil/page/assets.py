@@ -19,7 +19,7 @@ from maskpencil.errors import ConfigError, first_line
 WEB = Path(__file__).with_name("web")
 """The sources of the page: JavaScript, style, skeleton, and the locked versions of npm packages."""
 
-BUILT = Path(__file__).with_name("assets")
+BUILT = Path(__file__).with_name("built")
 
 STAMP = "stamp"
 """The file in `BUILT` with the digest of the sources."""

@@ -59,7 +59,9 @@ def onnx_of(model: Path) -> bytes:
                 verbose=False,
             )
     except RuntimeError as error:
-        raise ModelError(f"{model}: {parts.model.config.title} cannot be converted to ONNX ({first_line(error)})") from error
+        raise ModelError(
+            f"{model}: {parts.model.config.title} cannot be converted to ONNX ({first_line(error)})"
+        ) from error
     buffer = io.BytesIO()
     onnx.save_model(_with_half_weights(program.model_proto), buffer)
     return buffer.getvalue()

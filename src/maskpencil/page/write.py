@@ -192,7 +192,9 @@ def refuse_to_replace(out: Path) -> None:
         OutputError: such a file is in the way, or the file cannot be written.
     """
     if out.is_dir() or not out.name:
-        raise OutputError(f"{out}: is a folder; give the name of a file, such as {out / 'page.html'}, or --folder {out}")
+        raise OutputError(
+            f"{out}: is a folder; give the name of a file, such as {out / 'page.html'}, or --folder {out}"
+        )
     refuse_unwritable(out)
     if out.exists() and not _is_page(out):
         raise OutputError(f"{out}: is not from maskpencil page; move it, or give another name with --out")
@@ -262,7 +264,9 @@ def _page(
         "licenses": _licenses(assets),
         "style": style,
         "script": script,
-        "blocks": "\n".join([_data("model-facts", _json(facts)), *(_data(name, text) for name, text in blocks.items())]),
+        "blocks": "\n".join(
+            [_data("model-facts", _json(facts)), *(_data(name, text) for name, text in blocks.items())]
+        ),
     }
     # in one pass, so that braces in a value stay what they are
     return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], _text(assets / "index.html"))
@@ -286,12 +290,12 @@ def _policy(style: str, script: str, *, is_site: bool) -> str:
 
 
 def _licenses(assets: Path) -> str:
-    found = json.loads(_text(assets / "licenses.json"))
-    return "\n".join(
-        f"<h2>{html.escape(each['name'])} {html.escape(each['version'])} ({html.escape(each['license'])})</h2>\n"
-        f'<pre tabindex="0" aria-label="License of {html.escape(each["name"])}">{html.escape(each["text"].strip())}</pre>'
-        for each in found
-    )
+    parts = []
+    for each in json.loads(_text(assets / "licenses.json")):
+        name, number, terms, text = (html.escape(each[key].strip()) for key in ("name", "version", "license", "text"))
+        parts.append(f"<h2>{name} {number} ({terms})</h2>")
+        parts.append(f'<pre tabindex="0" aria-label="License of {name}">{text}</pre>')
+    return "\n".join(parts)
 
 
 def _data(name: str, text: str) -> str:
