@@ -3,169 +3,23 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 import pytest
-import torch
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Download, Page, sync_playwright
-from tests.helpers import add_smallest_backbone, chromium, page_assets
+from tests.browser.opened import CLASSES, EQUAL, Open, agreement, draw, save_image
 from tests.report.encoded import HOSTILE
 
 from maskpencil.classes import ClassSet
-from maskpencil.images import RGBImage, scaled
-from maskpencil.label_maps import LabelMap
-from maskpencil.model_folder import ModelParts, write_model_folder
-from maskpencil.models import FCNConfig, build_fcn
+from maskpencil.images import scaled
 from maskpencil.page import write, write_page
-from maskpencil.preprocessing import Preprocessing
 from maskpencil.segmenter import Segmenter
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-CLASSES = ClassSet(("sky", "road", "car", "tree", "</script><script>alert(1)</script>"))
-
-FLAGS = (
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
-)
-
-EQUAL = 0.9999
-"""The share of pixels that must have the label of the segmenter."""
-
-
-def build_model(folder: Path, classes: ClassSet, backbone: str) -> Path:
-    """Write a small network of random weights, which float16 holds exactly, that gives every class somewhere."""
-    torch.manual_seed(0)
-    network = build_fcn(FCNConfig(len(classes), backbone), weights="none")
-    with torch.no_grad():
-        for name, parameter in network.named_parameters():
-            if name.startswith("score") or (name.startswith("upscore") and parameter.requires_grad):
-                torch.nn.init.normal_(parameter, std=0.1)
-            parameter.copy_(parameter.half().float())
-    write_model_folder(folder, ModelParts(network, classes, Preprocessing((0.5, 0.4, 0.3), (0.2, 0.25, 0.2))))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with pytest.MonkeyPatch.context() as patch:
-        smallest = add_smallest_backbone(patch)
-        yield build_model(tmp_path_factory.mktemp("model") / "street" / "model", CLASSES, smallest)
-
-
-@pytest.fixture(scope="module")
-def network(model: Path) -> bytes:
-    page_assets()
-    return write.onnx_of(model)
-
-
-@pytest.fixture(scope="module")
-def road(model: Path, network: bytes) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write, "onnx_of", lambda _: network)  # it takes seconds, and several pages need it
-        return write_page(model, model.parent / "road.html", title="Road").path
-
-
-@pytest.fixture(scope="module")
-def segmenter(model: Path) -> Segmenter:
-    return Segmenter.from_pretrained(model, runtime="torch", device="cpu", precision="fp32")
-
-
-def launched(*flags: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=[*FLAGS, *flags])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    yield from launched()
-
-
-class Opened:
-    """A page that was opened from its file, with what it requested and what went wrong."""
-
-    def __init__(self, browser: Browser, file: Path, *, script: str = "", part: str = "", **context: object) -> None:
-        self.file, self.requests, self.faults = file, [], []
-        size = {"width": 1200, "height": 900}
-        self.page: Page = browser.new_context(**{"viewport": size, **context}).new_page()  # type: ignore[arg-type]
-        if script:
-            self.page.add_init_script(script)
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.faults.append(message.text))
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.faults.append(dialog.message), dialog.dismiss()))
-        self.page.goto(file.as_uri() + part, wait_until="load")
-        self.page.bring_to_front()
-
-    def choose(self, *files: Path) -> None:
-        self.page.set_input_files("#file", files)
-
-    def wait(self, text: str) -> None:
-        """Wait until the page says a text to users of screen readers."""
-        self.page.locator("#live", has_text=text).wait_for(state="attached")
-
-    def text(self, part: str) -> str:
-        return self.page.locator(f"#{part}").inner_text()
-
-    def saved(self, button: str) -> bytes:
-        with self.page.expect_download() as waiting:
-            self.page.get_by_role("button", name=button).click()
-        download: Download = waiting.value
-        self.name = download.suggested_filename
-        return download.path().read_bytes()
-
-    def mask(self) -> Image.Image:
-        return Image.open(BytesIO(self.saved("Save mask")))
-
-    def assert_sound(self) -> None:
-        """Check that nothing but the file itself was requested, and that nothing went wrong."""
-        assert [url for url in self.requests if not url.startswith(("data:", "blob:"))] == [self.file.as_uri()]
-        assert not self.faults
-
-
-Open = Callable[..., Opened]
-
-
-@pytest.fixture
-def opens(browser: Browser) -> Iterator[Open]:
-    """Open pages, which are closed after the test."""
-    pages: list[Opened] = []
-
-    def opened(file: Path, *, by: Browser = browser, **options: object) -> Opened:
-        pages.append(Opened(by, file, **options))
-        return pages[-1]
-
-    yield opened
-    for each in pages:
-        each.page.context.close()
-
-
-def draw(height: int, width: int, seed: int = 0) -> RGBImage:
-    """An image of soft spots, so that every class is somewhere."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (8, 10, 3), dtype=np.uint8)
-    return scaled(coarse, (height, width))
-
-
-def save_image(path: Path, image: RGBImage, **options: object) -> Path:
-    Image.fromarray(image).save(path, **options)  # type: ignore[arg-type]
-    return path
-
-
-def agreement(mask: Image.Image, expected: LabelMap) -> float:
-    values: npt.NDArray[np.uint8] = np.array(mask)
-    assert values.shape == expected.shape
-    return float((values == expected).mean())
 
 
 def test_the_labels_of_the_page_are_those_of_the_segmenter(
@@ -306,72 +160,6 @@ def test_a_file_that_cannot_be_segmented_is_named_with_what_to_do(opens: Open, r
     opened.assert_sound()
 
 
-def test_the_camera_runs_and_stops(opens: Open, road: Path) -> None:
-    opened = opens(road)
-    opened.page.get_by_role("button", name="Use the camera").click()
-    opened.wait("The camera runs, computed at")
-    facts = opened.page.locator("#facts", has_text="frames a second").inner_text()
-    assert re.match(r"640 × 480 pixels, computed at \d+ × \d+ so that it keeps up; \d+ ms a frame", facts)
-    assert opened.mask().size == (640, 480)
-    assert opened.name == "camera_mask.png"
-    opened.page.get_by_role("button", name="Stop the camera").click()
-    opened.wait("The camera is off")
-    opened.page.get_by_role("button", name="Use the camera").wait_for()
-    opened.assert_sound()
-
-
-def write_clip(path: Path, times: list[int]) -> Path:
-    """Write a video whose frames have the times, in 1/1000 s."""
-    from fractions import Fraction
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=1000)
-        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000)
-        for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(draw(96, 128, number % 3), format="rgb24")
-            frame.pts, frame.time_base = time, Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
-def frames_of(path: Path) -> list[RGBImage]:
-    with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-
-
-def correlation(one: RGBImage, other: RGBImage) -> float:
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
-
-
-def times_of(path: Path) -> list[float]:
-    with av.open(str(path)) as container:
-        return [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
-
-
-def test_a_video_is_saved_with_the_same_frames_at_the_same_times(
-    opens: Open, road: Path, segmenter: Segmenter, tmp_path: Path
-) -> None:
-    clip = write_clip(tmp_path / "drive.mp4", [40 * number + (number > 11) * 200 for number in range(30)])
-    opened = opens(road)
-    opened.choose(save_image(tmp_path / "image.png", draw(30, 40)))
-    opened.wait("is segmented")
-    opened.page.locator("#opacity").fill("100")
-    opened.choose(clip)
-    opened.wait("drive.mp4 is done: 30 frames")
-    opened.saved("Save MP4")
-    assert opened.name == "drive_overlay.mp4"
-    (tmp_path / "saved.mp4").write_bytes(opened.saved("Save MP4"))
-    np.testing.assert_allclose(times_of(tmp_path / "saved.mp4"), times_of(clip), atol=1e-4)
-    frames = frames_of(tmp_path / "saved.mp4")
-    assert frames[0].shape == (96, 128, 3)
-    for frame, image in zip(frames, frames_of(clip), strict=True):
-        colors = CLASSES.colors[segmenter.predict(image).label_map]
-        assert correlation(frame, colors) > 0.5 > 0.3 > abs(correlation(frame, image)), "opaque colors of the classes"
-    opened.assert_sound()
-
-
 def test_everything_is_done_by_keyboard(opens: Open, road: Path, tmp_path: Path) -> None:
     opened = opens(road)
     page = opened.page
@@ -413,55 +201,3 @@ def test_the_page_is_accessible(opens: Open, road: Path, tmp_path: Path, scheme:
     assert opened.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
         "nothing is wider than the window"
     )
-
-
-@pytest.fixture(scope="module")
-def software_gpu(browser: Browser) -> Iterator[Browser]:
-    """A browser with WebGPU by software."""
-    other = browser.browser_type.launch(
-        executable_path=chromium(), args=[*FLAGS, "--enable-unsafe-webgpu", "--enable-unsafe-swiftshader"]
-    )
-    yield other
-    other.close()
-
-
-KEEP_DEVICE = """
-const Plain = Blob;
-Blob = class extends Plain {
-  constructor(parts, options) {
-    super(options?.type === "text/javascript" ? [`
-      const request = GPUAdapter.prototype.requestDevice;
-      GPUAdapter.prototype.requestDevice = async function (...all) {
-        return (self.device = await request.apply(this, all));
-      };`, ...parts] : parts, options);
-  }
-};
-"""
-"""What makes the device of the worker reachable, so that a test can destroy it."""
-
-
-def test_webgpu_by_software_is_not_used(opens: Open, software_gpu: Browser, road: Path) -> None:
-    opened = opens(road, by=software_gpu)
-    ready = opened.page.locator("#processor", has_text="processor, one thread: ready")
-    ready.wait_for()
-    assert "WebGPU is only software here" in ready.inner_text()
-
-
-def test_a_lost_graphics_card_is_replaced_by_the_processor(
-    opens: Open, software_gpu: Browser, road: Path, segmenter: Segmenter, tmp_path: Path
-) -> None:
-    image = draw(40, 56)
-    path = save_image(tmp_path / "image.png", image)
-    opened = opens(road, by=software_gpu, script=KEEP_DEVICE, part="#processor=webgpu")
-    opened.page.locator("#processor", has_text="WebGPU").wait_for()
-    opened.choose(path)
-    opened.wait("image.png is segmented")
-    assert agreement(opened.mask(), segmenter.predict(image).label_map) >= EQUAL
-    (worker,) = opened.page.workers
-    worker.evaluate("device.destroy()")
-    line = opened.page.locator("#processor", has_text="processor, one thread")
-    line.wait_for()
-    assert "WebGPU failed" in line.inner_text()
-    opened.choose(save_image(tmp_path / "after.png", image))
-    opened.wait("after.png is segmented")
-    assert agreement(opened.mask(), segmenter.predict(image).label_map) >= EQUAL

@@ -1,13 +1,11 @@
 """The report in Chromium: it opens from a file without any request, is accessible, and its controls work."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
-from tests.helpers import chromium
+from playwright.sync_api import Browser, Page
 from tests.report.encoded import HOSTILE, Encoded, images, squares
 
 from maskpencil.classes import ClassSet, write_classes
@@ -16,16 +14,6 @@ from maskpencil.report import write_report
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 NAMES = ("ground", "box", "ball")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium(), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -1,0 +1,115 @@
+"""A page that was opened in a browser, images for it, and a server on this machine."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from playwright.sync_api import Browser, Download, Page
+
+from maskpencil.classes import ClassSet
+from maskpencil.images import RGBImage, scaled
+from maskpencil.label_maps import LabelMap
+
+CLASSES = ClassSet(("sky", "road", "car", "tree", "</script><script>alert(1)</script>"))
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+)
+
+EQUAL = 0.9999
+"""The share of pixels that must have the label of the segmenter."""
+
+
+class Opened:
+    """A page that was opened, with what it requested and what went wrong."""
+
+    def __init__(self, browser: Browser, address: str, *, script: str = "", **context: object) -> None:
+        self.address, self.requests, self.faults = address, [], []
+        size = {"width": 1200, "height": 900}
+        self.page: Page = browser.new_context(**{"viewport": size, **context}).new_page()  # type: ignore[arg-type]
+        if script:
+            self.page.add_init_script(script)
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.faults.append(message.text))
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.faults.append(dialog.message), dialog.dismiss()))
+        self.page.goto(address, wait_until="load")
+        self.page.bring_to_front()
+
+    def choose(self, *files: Path) -> None:
+        self.page.set_input_files("#file", files)
+
+    def wait(self, text: str) -> None:
+        """Wait until the page says a text to users of screen readers."""
+        self.page.locator("#live", has_text=text).wait_for(state="attached")
+
+    def text(self, part: str) -> str:
+        return self.page.locator(f"#{part}").inner_text()
+
+    def saved(self, button: str) -> bytes:
+        with self.page.expect_download() as waiting:
+            self.page.get_by_role("button", name=button).click()
+        download: Download = waiting.value
+        self.name = download.suggested_filename
+        return download.path().read_bytes()
+
+    def mask(self) -> Image.Image:
+        return Image.open(BytesIO(self.saved("Save mask")))
+
+    def assert_sound(self) -> None:
+        """Check that nothing but the file itself was requested, and that nothing went wrong."""
+        assert [url for url in self.requests if not url.startswith(("data:", "blob:"))] == [self.address]
+        assert not self.faults
+
+
+Open = Callable[..., Opened]
+
+
+def draw(height: int, width: int, seed: int = 0) -> RGBImage:
+    """An image of soft spots, so that every class is somewhere."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 10, 3), dtype=np.uint8)
+    return scaled(coarse, (height, width))
+
+
+def save_image(path: Path, image: RGBImage, **options: object) -> Path:
+    Image.fromarray(image).save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+def agreement(mask: Image.Image, expected: LabelMap) -> float:
+    values: npt.NDArray[np.uint8] = np.array(mask)
+    assert values.shape == expected.shape
+    return float((values == expected).mean())
+
+
+@contextmanager
+def served(folder: Path, headers: Mapping[str, str]) -> Iterator[str]:
+    """Serve a folder with additional headers, and yield its address."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            for name, value in headers.items():
+                self.send_header(name, value)
+            super().end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,79 @@
+"""The camera and videos in the page."""
+
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from tests.browser.opened import CLASSES, Open, draw, save_image
+
+from maskpencil.images import RGBImage
+from maskpencil.segmenter import Segmenter
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def test_the_camera_runs_and_stops(opens: Open, road: Path) -> None:
+    opened = opens(road)
+    opened.page.get_by_role("button", name="Use the camera").click()
+    opened.wait("The camera runs, computed at")
+    facts = opened.page.locator("#facts", has_text="frames a second").inner_text()
+    assert re.match(r"640 × 480 pixels, computed at \d+ × \d+ so that it keeps up; \d+ ms a frame", facts)
+    assert opened.mask().size == (640, 480)
+    assert opened.name == "camera_mask.png"
+    opened.page.get_by_role("button", name="Stop the camera").click()
+    opened.wait("The camera is off")
+    opened.page.get_by_role("button", name="Use the camera").wait_for()
+    opened.assert_sound()
+
+
+def write_clip(path: Path, times: list[int]) -> Path:
+    """Write a video whose frames have the times, in 1/1000 s."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=1000)
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(draw(96, 128, number % 3), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def frames_of(path: Path) -> list[RGBImage]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def correlation(one: RGBImage, other: RGBImage) -> float:
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+def times_of(path: Path) -> list[float]:
+    with av.open(str(path)) as container:
+        return [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+
+
+def test_a_video_is_saved_with_the_same_frames_at_the_same_times(
+    opens: Open, road: Path, segmenter: Segmenter, tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "drive.mp4", [40 * number + (number > 11) * 200 for number in range(30)])
+    opened = opens(road)
+    opened.choose(save_image(tmp_path / "image.png", draw(30, 40)))
+    opened.wait("is segmented")
+    opened.page.locator("#opacity").fill("100")
+    opened.choose(clip)
+    opened.wait("drive.mp4 is done: 30 frames")
+    opened.saved("Save MP4")
+    assert opened.name == "drive_overlay.mp4"
+    (tmp_path / "saved.mp4").write_bytes(opened.saved("Save MP4"))
+    np.testing.assert_allclose(times_of(tmp_path / "saved.mp4"), times_of(clip), atol=1e-4)
+    frames = frames_of(tmp_path / "saved.mp4")
+    assert frames[0].shape == (96, 128, 3)
+    for frame, image in zip(frames, frames_of(clip), strict=True):
+        colors = CLASSES.colors[segmenter.predict(image).label_map]
+        assert correlation(frame, colors) > 0.5 > 0.3 > abs(correlation(frame, image)), "opaque colors of the classes"
+    opened.assert_sound()
