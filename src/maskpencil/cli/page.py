@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
-from maskpencil.cli.options import OUTPUT, ModelFolder, found_model, option
+from cyclopts import Parameter
+
+from maskpencil.cli.options import OUTPUT, found_model, option
 from maskpencil.errors import ConfigError
 from maskpencil.terminal import say, show
 
 
 def command(
-    model: ModelFolder,
+    model: Annotated[Path, Parameter(help="A model folder, such as runs/train/NAME/model, or a run.")],
     /,
     *,
     out: Annotated[Path | None, option("The HTML file to write; page.html by default.", OUTPUT, "FILE")] = None,

@@ -17,6 +17,14 @@ export function fromBase64(text) {
 }
 
 /**
+ * Give the memory of an array back at once; else browsers keep up to a gigabyte of it before they look for it.
+ * @param {ArrayBufferView} array It is empty afterwards.
+ */
+export function free({ buffer }) {
+  if (buffer instanceof ArrayBuffer && "transfer" in buffer) buffer.transfer(0);
+}
+
+/**
  * Compress or decompress bytes with the browser's own streams.
  * @param {Uint8Array<ArrayBuffer>} bytes
  * @param {CompressionStream | DecompressionStream} stream

@@ -43,7 +43,7 @@ export async function watchCamera(engine, signal, show) {
         working = fitting;
       }
       const frame = await createImageBitmap(video);
-      const result = await engine.run(() => createImageBitmap(frame), working);
+      const result = await engine.run(() => createImageBitmap(frame), working, true);
       if (signal.aborted) frame.close();
       else show(frame, size, result);
     }

@@ -8,6 +8,7 @@ import { fromBase64, gunzipped } from "./bytes.js";
  * @typedef {object} Job
  * @property {() => Promise<ImageBitmap>} source Makes the image anew, since a worker takes it along when it ends.
  * @property {Size} size
+ * @property {boolean} isFrame
  * @property {(result: Labels) => void} resolve
  * @property {(error: Error) => void} reject
  */
@@ -27,6 +28,8 @@ export class Engine {
   /** @type {Map<number, Job>} */
   #jobs = new Map();
   #next = 0;
+  /** @type {ArrayBuffer[]} */
+  #spares = [];
   /** @type {{resolve: (processor: Processor) => void, reject: (error: Error) => void}[]} */
   #waiting = [];
   /** @type {string} */
@@ -95,15 +98,25 @@ export class Engine {
   }
 
   /**
+   * Take the memory of a result back that nobody needs, for a later one: what comes from a worker is otherwise kept by
+   * browsers until it is a gigabyte.
+   * @param {Labels} result
+   */
+  recycle({ labels, confidence }) {
+    for (const { buffer } of [labels, confidence]) if (buffer instanceof ArrayBuffer) this.#spares.push(buffer);
+  }
+
+  /**
    * Segment an image at a size.
    * @param {() => Promise<ImageBitmap>} source
    * @param {Size} size
+   * @param {boolean} [isFrame] Whether it is one of many: an image of the camera or of a video.
    * @returns {Promise<Labels>}
    */
-  run(source, size) {
+  run(source, size, isFrame = false) {
     return new Promise((resolve, reject) => {
       const id = this.#next++;
-      this.#jobs.set(id, { source, size, resolve, reject });
+      this.#jobs.set(id, { source, size, isFrame, resolve, reject });
       if (this.failure) this.#fail(this.failure);
       else if (this.processor) void this.#send(id);
     });
@@ -116,8 +129,13 @@ export class Engine {
     if (!job || !worker) return;
     try {
       const bitmap = await job.source();
-      if (worker === this.#worker) worker.postMessage({ kind: "run", id, bitmap, size: job.size }, [bitmap]);
-      else bitmap.close();
+      const { size, isFrame } = job;
+      const spares = this.#spares.splice(0);
+      if (worker === this.#worker) {
+        worker.postMessage({ kind: "run", id, bitmap, size, isFrame, spares }, [bitmap, ...spares]);
+      } else {
+        bitmap.close();
+      }
     } catch (error) {
       this.#jobs.delete(id);
       job.reject(error instanceof Error ? error : new Error(String(error)));

@@ -29,6 +29,7 @@ const LARGEST_CANVAS = 16_384;
 const facts = readFacts();
 const view = new View(facts);
 const engine = new Engine(facts);
+view.onreplaced = (result) => engine.recycle(result);
 
 /** @type {Shown | null} */
 let shown = null;
@@ -229,7 +230,7 @@ function toggleCamera() {
       showBusy();
       view.showImage(frame, size, true);
       frame.close();
-      view.showLabels(result);
+      view.showLabels(result, true);
       shown = { name: "camera", size, result, image: () => createImageBitmap(view.image) };
       allowSaving(true);
       const now = performance.now();
@@ -276,7 +277,7 @@ async function openAndSegmentVideo(file, signal, chosen = null) {
       show: (frame, result, count) => {
         showBusy();
         view.showImage(frame, video.size, true);
-        view.showLabels(result);
+        view.showLabels(result, true);
         shown = { name: file.name, size: video.size, result, image: () => createImageBitmap(view.image) };
         allowSaving(true);
         showProgress(video.frames, count, performance.now() - begun, { size: video.size, result });

@@ -2,6 +2,9 @@
 
 /** @import {Size} from "./types.js" */
 
+/** The pixels that were last put on a canvas, which are used again. @type {WeakMap<object, ImageData>} */
+const drawn = new WeakMap();
+
 /**
  * Draw labels on a canvas, which gets their size; hidden classes stay transparent.
  * @param {HTMLCanvasElement | OffscreenCanvas} canvas
@@ -16,7 +19,11 @@ export function paintLabels(canvas, { labels, size: [height, width] }, palette, 
     canvas.getContext("2d")
   );
   if (!context) return;
-  const image = context.createImageData(width, height);
+  let image = drawn.get(canvas);
+  if (image?.width !== width || image.height !== height) {
+    image = context.createImageData(width, height);
+    drawn.set(canvas, image);
+  }
   const colors = colorWords(palette, hidden);
   const words = new Uint32Array(image.data.buffer);
   for (let at = 0; at < labels.length; at++) words[at] = colors[labels[at]];

@@ -1,5 +1,7 @@
 /** Scale images as the training did: bilinear with anti-aliasing, columns first, rounded to bytes after each pass. */
 
+import { free } from "./bytes.js";
+
 /** @import {Size} from "./types.js" */
 
 /**
@@ -16,7 +18,10 @@
  */
 export function scaledRGB(rgba, from, to) {
   const rows = from[1] === to[1] ? withoutAlpha(rgba, from) : scaledColumns(rgba, from, to[1]);
-  return from[0] === to[0] ? rows : scaledRows(rows, from[0], to);
+  if (from[0] === to[0]) return rows;
+  const scaled = scaledRows(rows, from[0], to);
+  free(rows);
+  return scaled;
 }
 
 /**

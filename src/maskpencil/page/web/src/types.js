@@ -38,6 +38,8 @@
  * @property {number} id
  * @property {ImageBitmap} bitmap
  * @property {Size} size The size at which the network sees the image.
+ * @property {boolean} isFrame Whether it is one of many: an image of the camera or of a video.
+ * @property {ArrayBuffer[]} spares Memory of earlier results, for the result of a frame.
  *
  * @typedef {{kind: "stage", text: string}
  *     | {kind: "ready", processor: Processor}

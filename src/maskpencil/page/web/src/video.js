@@ -118,7 +118,7 @@ export async function segmentVideo({ track, size }, engine, facts, { working, si
     for await (const sample of new VideoSampleSink(track).samples()) {
       try {
         sample.draw(context, 0, 0, width, height);
-        const result = await engine.run(() => createImageBitmap(frame), working);
+        const result = await engine.run(() => createImageBitmap(frame), working, true);
         const { opacity, hidden } = look();
         if (encoder) {
           paintLabels(colors, result, facts.palette, hidden);

@@ -31,9 +31,12 @@ export class View {
   #facts;
   /** @type {Labels | null} */
   #result = null;
+  #isFrame = false;
   /** @type {{item: HTMLLIElement, box: HTMLInputElement, share: HTMLElement, bar: HTMLElement}[]} */
   #entries = [];
 
+  /** Called with the labels of a frame after those of the next are shown. @type {(result: Labels) => void} */
+  onreplaced = () => {};
   player = part("player", HTMLVideoElement);
   /** The numbers of the classes that are off. @type {Set<number>} */
   hidden = new Set();
@@ -85,9 +88,14 @@ export class View {
   /**
    * Show the labels of the image on the screen, and the shares of the classes.
    * @param {Labels} result
+   * @param {boolean} [isFrame] Whether nobody needs the labels after those of the next frame are shown.
    */
-  showLabels(result) {
+  showLabels(result, isFrame = false) {
+    if (this.#isFrame && this.#result && this.#result !== result) {
+      this.onreplaced(this.#result);
+    }
     this.#result = result;
+    this.#isFrame = isFrame;
     this.#colors.hidden = false;
     this.#repaint();
     const found = shares(result.labels, this.#facts.names.length);

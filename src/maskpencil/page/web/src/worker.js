@@ -2,7 +2,7 @@
 
 import { env, InferenceSession, Tensor } from "onnxruntime-web/webgpu";
 
-import { fromBase64, gunzipped } from "./bytes.js";
+import { free, fromBase64, gunzipped } from "./bytes.js";
 import { scaledRGB } from "./resize.js";
 
 /** @import {Labels, Processor, Reply, Run, Size, Start} from "./types.js" */
@@ -29,6 +29,9 @@ let session = null;
 
 /** @type {OffscreenCanvas | null} */
 let canvas = null;
+
+/** The pixels of the last frame. */
+let frameBytes = new Uint8ClampedArray();
 
 /** The last of the runs, which wait for each other. */
 let queue = Promise.resolve();
@@ -162,12 +165,22 @@ async function labeled(computing, pixels, size) {
 }
 
 /** @param {Run} job */
-async function answer({ id, bitmap, size }) {
+async function answer({ id, bitmap, size, isFrame, spares }) {
   try {
-    const pixels = pixelsOf(bitmap, size);
+    const rgba = (isFrame && (await framePixels(bitmap))) || imagePixels(bitmap);
+    const pixels = scaledRGB(rgba, [bitmap.height, bitmap.width], size);
     bitmap.close();
     if (!session) throw new Error("the network is not ready");
-    const result = await labeled(session, pixels, size);
+    let result = await labeled(session, pixels, size);
+    free(pixels);
+    if (isFrame) {
+      const { labels, confidence } = result;
+      result = {
+        ...result,
+        labels: new Uint8Array(filled(labels, spares)),
+        confidence: new Float32Array(filled(confidence, spares)),
+      };
+    }
     page.postMessage({ kind: "result", id, result }, [result.labels.buffer, result.confidence.buffer]);
   } catch (error) {
     page.postMessage({ kind: "error", id, message: reason(error) });
@@ -175,11 +188,21 @@ async function answer({ id, bitmap, size }) {
 }
 
 /**
- * Return the pixels of an image, blended over white and scaled.
- * @param {ImageBitmap} bitmap
- * @param {Size} size
+ * Copy an array into spare memory of its size, or into new memory.
+ * @param {Uint8Array | Float32Array} array
+ * @param {ArrayBuffer[]} spares
  */
-function pixelsOf(bitmap, size) {
+function filled({ buffer, byteOffset, byteLength }, spares) {
+  const memory = spares.find((spare) => spare.byteLength === byteLength) ?? new ArrayBuffer(byteLength);
+  new Uint8Array(memory).set(new Uint8Array(buffer, byteOffset, byteLength));
+  return memory;
+}
+
+/**
+ * Return the RGBA pixels of an image, blended over white.
+ * @param {ImageBitmap} bitmap
+ */
+function imagePixels(bitmap) {
   const { width, height } = bitmap;
   if (!canvas || canvas.width !== width || canvas.height !== height) canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -189,5 +212,25 @@ function pixelsOf(bitmap, size) {
   context.drawImage(bitmap, 0, 0);
   const { data } = context.getImageData(0, 0, width, height);
   if (width * height > 4_000_000) canvas = null; // a large canvas is not kept
-  return scaledRGB(data, [height, width], size);
+  return data;
+}
+
+/**
+ * Return the RGBA pixels of an opaque image in an array that is used again, since browsers keep the memory of
+ * getImageData for long; null if this browser cannot do that.
+ * @param {ImageBitmap} bitmap
+ */
+async function framePixels(bitmap) {
+  if (!("VideoFrame" in self)) return null;
+  const { width, height } = bitmap;
+  const frame = new VideoFrame(bitmap, { timestamp: 0, alpha: "discard" });
+  try {
+    if (frameBytes.length !== width * height * 4) frameBytes = new Uint8ClampedArray(width * height * 4);
+    await frame.copyTo(frameBytes, { format: "RGBA", layout: [{ offset: 0, stride: width * 4 }] });
+    return frameBytes;
+  } catch {
+    return null; // some browsers copy frames only as they are stored
+  } finally {
+    frame.close();
+  }
 }
