@@ -33,36 +33,12 @@ ONLY_FOR_ANNOTATIONS = {
 def test_the_public_names_are_these():
     assert sorted(maskpencil.__all__) == [
         *("CheckReport", "ClassScores", "ClassSet", "ConfigError", "ConfusionMatrix", "DataError"),
-        *(
-            "DetailedClassScores",
-            "DetailedScores",
-            "ExportOptions",
-            "ExportedFiles",
-            "ExportedModel",
-            "Fault",
-            "IGNORE_INDEX",
-            "ImageError",
-            "ImageScores",
-        ),
-        *("MaskPencilError", "ModelError", "ObjectScores", "OutputError", "Places", "PredictOptions", "Prediction"),
-        *("PredictionReport", "Predictor", "Region", "ReportOptions", "RoadScores", "Run", "Scores", "Segmenter"),
-        *("StalledError", "TrainConfig", "TrainingError", "VideoError", "VideoOptions", "check", "evaluate"),
-        *("export_model", "predict", "train", "verify_export", "write_report"),
-        *("DetailedClassScores", "DetailedScores", "Fault", "IGNORE_INDEX", "ImageError", "ImageScores"),
-        *("MaskPencilError", "ModelError", "ObjectScores", "OutputError", "PageSize", "Places", "PredictOptions"),
-        *(
-            "Prediction",
-            "PredictionReport",
-            "Predictor",
-            "Region",
-            "ReportOptions",
-            "RoadScores",
-            "Run",
-            "Scores",
-            "Segmenter",
-        ),
-        *("StalledError", "TrainConfig", "TrainingError", "VideoError", "VideoOptions", "check", "evaluate"),
-        *("predict", "train", "write_page", "write_report", "write_site"),
+        *("DetailedClassScores", "DetailedScores", "ExportOptions", "ExportedFiles", "ExportedModel", "Fault"),
+        *("IGNORE_INDEX", "ImageError", "ImageScores", "MaskPencilError", "ModelError", "ObjectScores", "OutputError"),
+        *("PageSize", "Places", "PredictOptions", "Prediction", "PredictionReport", "Predictor", "Region"),
+        *("ReportOptions", "RoadScores", "Run", "Scores", "Segmenter", "StalledError", "TrainConfig", "TrainingError"),
+        *("VideoError", "VideoOptions", "check", "evaluate", "export_model", "predict", "train", "verify_export"),
+        *("write_page", "write_report", "write_site"),
     ]
     assert set(maskpencil.__all__) == set(dir(maskpencil))
 

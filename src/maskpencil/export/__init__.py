@@ -1,5 +1,5 @@
 """Export networks to files for other programs, and compare these files with the model."""
 
-from maskpencil.export.export import ExportedFiles, ExportOptions, export_model, verify_export
+from maskpencil.export.export import ExportedFiles, ExportOptions, export_model, onnx_of, verify_export
 
-__all__ = ["ExportOptions", "ExportedFiles", "export_model", "verify_export"]
+__all__ = ["ExportOptions", "ExportedFiles", "export_model", "onnx_of", "verify_export"]

@@ -162,6 +162,21 @@ def export_model(
     return result
 
 
+def onnx_of(model: str | os.PathLike[str]) -> bytes:
+    """Return an ONNX file of a model that computes labels, with weights in fp16 and no scaling, after comparing both.
+
+    Raises:
+        ConfigError: a required package is not installed.
+        ModelError: the model cannot be read or converted, or the network gives other masks.
+    """
+    segmenter = _loaded(model, "native")
+    parts = ModelParts(segmenter.network, segmenter.classes, segmenter.preprocessing, segmenter.training)
+    facts = ExportFacts(parts.classes, "labels", "fp16")
+    content = _onnx_content(ExportedNetwork(parts, facts.output), str(model), facts, None)
+    compared(OnnxEngine(content).run, segmenter, facts, None, "val", Path("runs/export/page"), name=str(model))
+    return content
+
+
 def verify_export(
     file: str | os.PathLike[str],
     model: str | os.PathLike[str],

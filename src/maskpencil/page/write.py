@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from maskpencil.errors import ConfigError, OutputError
+from maskpencil.extras import needed_for
 from maskpencil.files import folder_written_whole, refuse_unwritable, written_whole
 from maskpencil.model_folder import ModelConfig, read_model_config
 from maskpencil.page.assets import page_assets
-from maskpencil.page.onnx import onnx_of
 from maskpencil.parsing import read_path, shown
 from maskpencil.plain_text import counted, visible
 
@@ -113,7 +113,7 @@ def write_page(
     refuse_to_replace(out)
     config = read_model_config(model)
     heading = _heading(title, model)
-    assets, network = page_assets(), onnx_of(model)
+    assets, network = page_assets(), _network(model)
     if len(network) > MAX_MODEL_BYTES:
         raise ConfigError(
             f"{model}: the network has {_megabytes(len(network))}, more than the {_megabytes(MAX_MODEL_BYTES)} that "
@@ -167,7 +167,7 @@ def write_site(
     refuse_to_replace_folder(folder)
     config = read_model_config(model)
     heading = _heading(title, model)
-    assets, network = page_assets(), onnx_of(model)
+    assets, network = page_assets(), _network(model)
     kind = "webgpu" if webgpu else "wasm"
     files = {"wasm": WASM, "model": MODEL, "worker": WORKER}
     runtime = f"ort.{kind}.bundle.min.mjs"
@@ -210,6 +210,13 @@ def refuse_to_replace_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: is a file; give the name of a folder with --folder, or write it with --out")
     if folder.is_dir() and any(folder.iterdir()) and not _is_page(folder / INDEX):
         raise OutputError(f"{folder}: is not from maskpencil page; move it, or give another name with --folder")
+
+
+def _network(model: Path) -> bytes:
+    """Return the ONNX file of a model, see `export.onnx_of`."""
+    with needed_for("maskpencil page"):
+        from maskpencil.export import onnx_of
+    return onnx_of(model)
 
 
 def _is_page(path: Path) -> bool:
