@@ -71,8 +71,7 @@ def test_the_training_settings_are_these():
 def test_the_commands_are_these():
     assert set(COMMANDS) == {
         *("demo", "check", "convert", "train", "evaluate", "report", "quantize", "predict", "heatmap", "benchmark"),
-        *("export", "import", "info", "verify"),
-        *("import", "info", "page"),
+        *("export", "import", "info", "page", "verify"),
     }
 
 
