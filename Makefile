@@ -62,6 +62,7 @@ $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@if command -v npm >/dev/null; then $(BIN)/python -m maskpencil.page.assets || true; fi
 	touch $@
 
 lock: $(READY)  ## pin the newest versions that pyproject.toml allows

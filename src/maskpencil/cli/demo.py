@@ -7,6 +7,7 @@ from typing import Annotated
 
 from maskpencil.cli.evaluate import table
 from maskpencil.cli.options import LENGTH, OUTPUT, Device, option
+from maskpencil.extras import how_to_install, is_installed
 from maskpencil.files import numbered_folder
 from maskpencil.progress import ProgressBar
 from maskpencil.terminal import say, show
@@ -37,6 +38,8 @@ def command(
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources
     from maskpencil.inference.video.writers import write_video
+    from maskpencil.page import write_page
+    from maskpencil.page.assets import are_built
     from maskpencil.report import ReportOptions, write_report
     from maskpencil.scenes import drive, write_scenes
     from maskpencil.segmenter import Segmenter
@@ -81,10 +84,19 @@ def command(
     write_video(video, (scene.image for scene in scenes), frame_rate=VIDEO_RATE)
     images = [pair.image for pair in islice(data.pairs("test"), 12)]
     predict(segmenter, find_sources([*images, video]), out=folder)
+    page = folder / "page.html"
+    if not are_built():
+        say(f"note: without {page}, whose scripts are not built; make page-assets builds them")
+    elif not is_installed("onnx"):
+        say(f"note: without {page}, which needs {how_to_install('onnx')}")
+    else:
+        write_page(run.model, page, title="A drawn street")
 
     show(*table(scores), "", f"Done in {time.monotonic() - started:.0f} s. Look at")
     show(f"  {folder / 'overlays' / 'drive.mp4'}   the drive, segmented by the network")
     show(f"  {folder / 'report.html'}           how good the network is, and where it fails: open it in a browser")
+    if page.is_file():
+        show(f"  {page}             segments your own images, camera and videos in a browser: double-click it")
     show(f"  {folder / 'unseen.png'}            unseen scenes, their masks, and the predictions")
     show(f"  {run.folder / 'preview'}         how the predictions improved during training")
     show(f"  {folder / 'data'}                  the training data, laid out as your own data can be")

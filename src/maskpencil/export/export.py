@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -162,8 +162,8 @@ def export_model(
     return result
 
 
-def onnx_of(model: str | os.PathLike[str]) -> bytes:
-    """Return an ONNX file of a model that computes labels, with weights in fp16 and no scaling, after comparing both.
+def onnx_of(model: str | os.PathLike[str], weights: Literal["fp32", "fp16"] = "fp16") -> bytes:
+    """Return an ONNX file of a model that computes labels, without scaling, after comparing it with the model.
 
     Raises:
         ConfigError: a required package is not installed.
@@ -171,7 +171,7 @@ def onnx_of(model: str | os.PathLike[str]) -> bytes:
     """
     segmenter = _loaded(model, "native")
     parts = ModelParts(segmenter.network, segmenter.classes, segmenter.preprocessing, segmenter.training)
-    facts = ExportFacts(parts.classes, "labels", "fp16")
+    facts = ExportFacts(parts.classes, "labels", weights)
     content = _onnx_content(ExportedNetwork(parts, facts.output), str(model), facts, None)
     compared(OnnxEngine(content).run, segmenter, facts, None, "val", Path("runs/export/page"), name=str(model))
     return content

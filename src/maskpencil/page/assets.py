@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -124,4 +125,7 @@ def _digest() -> str:
 
 
 if __name__ == "__main__":
-    build_assets()
+    try:
+        page_assets()
+    except ConfigError as error:
+        sys.exit(f"error: {error}")
