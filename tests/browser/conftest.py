@@ -46,13 +46,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def network(model: Path) -> bytes:
     page_assets()
     with with_backbone():
-        return write._network(model)
+        return write._network(model, "fp16")
 
 
 @pytest.fixture(scope="session")
 def road(model: Path, network: bytes) -> Path:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write, "_network", lambda _: network)  # it takes seconds, and several pages need it
+        patch.setattr(write, "_network", lambda *_: network)  # it takes seconds, and several pages need it
         return write_page(model, model.parent / "road.html", title="Road").path
 
 

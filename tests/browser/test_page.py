@@ -99,7 +99,7 @@ def test_hostile_names_run_nothing(
     shutil.copytree(model, tmp_path / "five")
     config = json.loads((tmp_path / "five" / "config.json").read_text())
     (tmp_path / "five" / "config.json").write_text(json.dumps({**config, "classes": names.to_dict()}))
-    monkeypatch.setattr(write, "_network", lambda _: network)
+    monkeypatch.setattr(write, "_network", lambda *_: network)
     hostile = "</title></script><img src=x onerror=alert(1)>{{script}}"
     file = write_page(tmp_path / "five", tmp_path / "hostile.html", title=hostile).path
     opened = opens(file)

@@ -77,7 +77,7 @@ def test_a_site_uses_threads_if_the_server_sends_the_headers_that_its_readme_nam
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(write, "_network", lambda _: network)
+    monkeypatch.setattr(write, "_network", lambda *_: network)
     site = write_site(model, tmp_path / "site").path
     headers = dict(re.findall(r"^ +(Cross[\w-]+): (\S+)$", (site / "README.md").read_text(), flags=re.MULTILINE))
     assert len(headers) == 2

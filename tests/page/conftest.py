@@ -35,5 +35,5 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for name in (f"{kind}.wasm.gz", f"worker-{kind}.js.gz", f"site-worker-{kind}.js", f"ort.{kind}.bundle.min.mjs"):
             (folder / name).write_bytes(name.encode())
     monkeypatch.setattr(write, "page_assets", lambda: folder)
-    monkeypatch.setattr(write, "_network", lambda _: b"the network")
+    monkeypatch.setattr(write, "_network", lambda *_: b"the network")
     return folder

@@ -1,11 +1,11 @@
 """`maskpencil page`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from maskpencil.cli.options import OUTPUT, found_model, option
+from maskpencil.cli.options import MODEL, OUTPUT, found_model, option
 from maskpencil.errors import ConfigError
 from maskpencil.terminal import say, show
 
@@ -22,6 +22,12 @@ def command(
         Path | None,
         option("Write a folder for a web server instead, where the network can run in several threads.", OUTPUT, "DIR"),
     ] = None,
+    weights: Annotated[
+        Literal["fp16", "fp32"],
+        option(
+            "The number format of the weights: fp16, or fp32 for exactly the model's labels at twice the size.", MODEL
+        ),
+    ] = "fp16",
     no_webgpu: Annotated[
         bool, option("Leave out what runs the network on graphics cards, which saves 4 MB.", OUTPUT)
     ] = False,
@@ -37,13 +43,13 @@ def command(
     model = found_model(model, "page")
     say("converting the model")
     if folder is not None:
-        written = write_site(model, folder, title=title, webgpu=not no_webgpu)
+        written = write_site(model, folder, title=title, webgpu=not no_webgpu, weights=weights)
         show(
             f"{written.path}, {written.bytes / 1e6:.0f} MB: put it on any web host; {written.path / 'README.md'} says "
             "how it computes in several threads"
         )
         return
-    written = write_page(model, out or Path("page.html"), title=title, webgpu=not no_webgpu)
+    written = write_page(model, out or Path("page.html"), title=title, webgpu=not no_webgpu, weights=weights)
     show(
         f"{written.path}, {written.bytes / 1e6:.0f} MB: double-click it, mail it, put it on any web host. Nothing "
         "leaves the computer that opens it."

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from maskpencil.errors import ConfigError, OutputError
 from maskpencil.extras import needed_for
 from maskpencil.files import folder_written_whole, refuse_unwritable, written_whole
 from maskpencil.model_folder import ModelConfig, read_model_config
 from maskpencil.page.assets import page_assets
-from maskpencil.parsing import read_path, shown
+from maskpencil.parsing import read_choice, read_path, shown
 from maskpencil.plain_text import counted, visible
 
 GENERATOR = "maskpencil page"
@@ -84,6 +84,7 @@ def write_page(
     *,
     title: str | None = None,
     webgpu: bool = True,
+    weights: Literal["fp16", "fp32"] = "fp16",
 ) -> PageSize:
     """Write a model as one HTML file that segments images, the camera and videos in a browser.
 
@@ -94,6 +95,7 @@ def write_page(
         out: the HTML file to write; an earlier page is replaced, another file is not.
         title: the heading of the page; by default the name of the model.
         webgpu: include what runs the network on graphics cards, where that is faster; 4 MB.
+        weights: the number format of the weights; fp32 gives exactly the model's labels and takes twice the space.
 
     Returns:
         The path and the size of the file.
@@ -113,7 +115,7 @@ def write_page(
     refuse_to_replace(out)
     config = read_model_config(model)
     heading = _heading(title, model)
-    assets, network = page_assets(), _network(model)
+    assets, network = page_assets(), _network(model, weights)
     if len(network) > MAX_MODEL_BYTES:
         raise ConfigError(
             f"{model}: the network has {_megabytes(len(network))}, more than the {_megabytes(MAX_MODEL_BYTES)} that "
@@ -138,6 +140,7 @@ def write_site(
     *,
     title: str | None = None,
     webgpu: bool = True,
+    weights: Literal["fp16", "fp32"] = "fp16",
 ) -> PageSize:
     """Write a model as a folder for a web server: the same page as `write_page`, with the network in a file of its own.
 
@@ -148,6 +151,7 @@ def write_site(
         folder: the folder to write; an earlier one is replaced, any other that is not empty is not.
         title: the heading of the page; by default the name of the model.
         webgpu: include what runs the network on graphics cards, where that is faster.
+        weights: the number format of the weights, see `write_page`.
 
     Returns:
         The path and the size of the folder.
@@ -167,7 +171,7 @@ def write_site(
     refuse_to_replace_folder(folder)
     config = read_model_config(model)
     heading = _heading(title, model)
-    assets, network = page_assets(), _network(model)
+    assets, network = page_assets(), _network(model, weights)
     kind = "webgpu" if webgpu else "wasm"
     files = {"wasm": WASM, "model": MODEL, "worker": WORKER}
     runtime = f"ort.{kind}.bundle.min.mjs"
@@ -212,11 +216,12 @@ def refuse_to_replace_folder(folder: Path) -> None:
         raise OutputError(f"{folder}: is not from maskpencil page; move it, or give another name with --folder")
 
 
-def _network(model: Path) -> bytes:
+def _network(model: Path, weights: Literal["fp16", "fp32"]) -> bytes:
     """Return the ONNX file of a model, see `export.onnx_of`."""
+    read_choice("weights", weights, ("fp16", "fp32"))
     with needed_for("maskpencil page"):
         from maskpencil.export import onnx_of
-    return onnx_of(model)
+    return onnx_of(model, weights)
 
 
 def _is_page(path: Path) -> bool:
