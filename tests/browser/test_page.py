@@ -163,8 +163,10 @@ def test_a_file_that_cannot_be_segmented_is_named_with_what_to_do(opens: Open, r
 def test_everything_is_done_by_keyboard(opens: Open, road: Path, tmp_path: Path) -> None:
     opened = opens(road)
     page = opened.page
+    page.on("filechooser", lambda _: None)  # Playwright begins to intercept choosers with some delay
     page.locator("#processor", has_text="ready").wait_for()
     page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "choose"
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files(save_image(tmp_path / "image.png", draw(30, 40)))

@@ -24,6 +24,8 @@ import { View } from "./view.js";
  */
 
 const THUMB = 144;
+/** The number of images that stay at hand. */
+const MAX_STRIP = 100;
 const LARGEST_CANVAS = 16_384;
 
 const facts = readFacts();
@@ -208,6 +210,11 @@ function addToStrip(image) {
   parts.strip.append(item);
   parts.strip.hidden = parts.strip.children.length < 2;
   stripButtons.set(image, button);
+  const [oldest] = stripButtons.keys();
+  if (stripButtons.size > MAX_STRIP) {
+    stripButtons.get(oldest)?.parentElement?.remove();
+    stripButtons.delete(oldest);
+  }
 }
 
 // Camera

@@ -16,7 +16,7 @@
  *
  * @typedef {object} Labels What the network says about an image.
  * @property {Uint8Array} labels Class numbers (height, width), row by row.
- * @property {Float32Array} confidence Probabilities of these classes.
+ * @property {Uint8Array} confidence Probabilities of these classes, in percent.
  * @property {Size} size
  * @property {number} ms Milliseconds that the network took.
  *

@@ -196,6 +196,6 @@ export class View {
     this.#readout.hidden = column < 0 || column >= width || row < 0 || row >= height;
     if (this.#readout.hidden) return;
     const name = this.#facts.names[this.#result.labels[at]];
-    this.#readout.textContent = `${name}, ${Math.round(this.#result.confidence[at] * 100)} % sure`;
+    this.#readout.textContent = `${name}, ${this.#result.confidence[at]} % sure`;
   }
 }

@@ -158,10 +158,17 @@ async function labeled(computing, pixels, size) {
   if (labels.size !== size[0] * size[1]) throw new Error(`the network gave ${labels.dims.join(" x ")} labels`);
   return {
     labels: /** @type {Uint8Array} */ (labels.data),
-    confidence: /** @type {Float32Array} */ (confidence.data),
+    confidence: percent(/** @type {Float32Array} */ (confidence.data)),
     size,
     ms,
   };
+}
+
+/** @param {Float32Array} probabilities */
+function percent(probabilities) {
+  const rounded = new Uint8Array(probabilities.length);
+  for (let at = 0; at < rounded.length; at++) rounded[at] = probabilities[at] * 100 + 0.5;
+  return rounded;
 }
 
 /** @param {Run} job */
@@ -177,8 +184,8 @@ async function answer({ id, bitmap, size, isFrame, spares }) {
       const { labels, confidence } = result;
       result = {
         ...result,
-        labels: new Uint8Array(filled(labels, spares)),
-        confidence: new Float32Array(filled(confidence, spares)),
+        labels: filled(labels, spares),
+        confidence: filled(confidence, spares),
       };
     }
     page.postMessage({ kind: "result", id, result }, [result.labels.buffer, result.confidence.buffer]);
@@ -189,13 +196,14 @@ async function answer({ id, bitmap, size, isFrame, spares }) {
 
 /**
  * Copy an array into spare memory of its size, or into new memory.
- * @param {Uint8Array | Float32Array} array
- * @param {ArrayBuffer[]} spares
+ * @param {Uint8Array} array
+ * @param {ArrayBuffer[]} spares Those that are used are removed.
  */
-function filled({ buffer, byteOffset, byteLength }, spares) {
-  const memory = spares.find((spare) => spare.byteLength === byteLength) ?? new ArrayBuffer(byteLength);
-  new Uint8Array(memory).set(new Uint8Array(buffer, byteOffset, byteLength));
-  return memory;
+function filled(array, spares) {
+  const at = spares.findIndex(({ byteLength }) => byteLength === array.byteLength);
+  const copy = new Uint8Array(at < 0 ? new ArrayBuffer(array.byteLength) : spares.splice(at, 1)[0]);
+  copy.set(array);
+  return copy;
 }
 
 /**
