@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from maskpencil.data.folder import DataFolder, open_folder
-from maskpencil.errors import ConfigError, ModelError
+from maskpencil.errors import ConfigError, ModelError, last_line
 from maskpencil.evaluation import match_classes
 from maskpencil.export.network import (
     FILES,
@@ -255,7 +255,7 @@ def _add(comparison: Comparison, sample: Pixels, name: str, target: Any = None) 
         comparison.add(sample, target)
     except (RuntimeError, ValueError) as error:
         height, width = sample.shape[1:3]
-        raise ModelError(f"{name}: fails on an image of {width} x {height} pixels ({error})") from error
+        raise ModelError(f"{name}: fails on an image of {width} x {height} pixels ({last_line(error)})") from error
 
 
 def _loaded(model: str | os.PathLike[str], image_size: str | None) -> Segmenter:
