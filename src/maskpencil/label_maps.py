@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ImageError
-from maskpencil.images import ORIENTATION, Stored, read_stored, save_image
+from maskpencil.images import ORIENTATION, Stored, encoded, read_stored, save_image
 
 IGNORE_COLOR = (224, 224, 192)
 """The color of ignored pixels: the cream of Pascal VOC's borders."""
@@ -234,6 +234,18 @@ def write_label_map(path: str | os.PathLike[str], label_map: LabelMap, colors: n
     Raises:
         OutputError: the file cannot be written.
     """
+    save_image(path, _palette_image(label_map, colors), "PNG", **_COMPRESSION)
+
+
+def label_map_png(label_map: LabelMap, colors: npt.NDArray[np.uint8]) -> bytes:
+    """Return the content of the file that `write_label_map` writes."""
+    return encoded(_palette_image(label_map, colors), "PNG", **_COMPRESSION)
+
+
+_COMPRESSION = {"compress_type": zlib.Z_RLE}
+
+
+def _palette_image(label_map: LabelMap, colors: npt.NDArray[np.uint8]) -> Image.Image:
     image = Image.fromarray(np.ascontiguousarray(label_map, dtype=np.uint8))  # mode L
     image.putpalette(file_palette(colors).tobytes())
-    save_image(path, image, "PNG", compress_type=zlib.Z_RLE)
+    return image

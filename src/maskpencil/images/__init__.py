@@ -6,6 +6,8 @@ from maskpencil.images.files import (
     MAX_PIXELS,
     ORIENTATION,
     decoding,
+    encoded,
+    image_bytes,
     is_tiff,
     naming,
     opened_image,
@@ -17,7 +19,7 @@ from maskpencil.images.files import (
 )
 from maskpencil.images.pages import count_pages, pages_of
 from maskpencil.images.pixels import ImageSource, Pixels, Remarks, RGBImage, fitted_size, scaled
-from maskpencil.images.read import Header, read_header, read_image, read_pixels
+from maskpencil.images.read import Header, encoded_size, read_header, read_image, read_pixels
 from maskpencil.images.stored import Stored, read_stored
 
 __all__ = [
@@ -33,7 +35,10 @@ __all__ = [
     "Stored",
     "count_pages",
     "decoding",
+    "encoded",
+    "encoded_size",
     "fitted_size",
+    "image_bytes",
     "is_tiff",
     "naming",
     "opened_image",

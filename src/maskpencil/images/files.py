@@ -271,8 +271,14 @@ def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> N
         OutputError: the file cannot be written, or its suffix does not belong to an image format.
     """
     refuse_unknown_suffix(path)
-    image_format, options = _WRITING[Path(path).suffix.lower()]
-    save_image(path, Image.fromarray(np.ascontiguousarray(image)), image_format, **options)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(image_bytes(image, Path(path).suffix.lower()))
+
+
+def image_bytes(image: npt.NDArray[np.uint8], suffix: str) -> bytes:
+    """Return what `write_image` writes to a file with this suffix, such as .jpg."""
+    image_format, options = _WRITING[suffix]
+    return encoded(Image.fromarray(np.ascontiguousarray(image)), image_format, **options)
 
 
 def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: str, **options: Any) -> None:
@@ -284,10 +290,16 @@ def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: s
     Raises:
         OutputError: the file cannot be written.
     """
-    encoded = io.BytesIO()
-    image.save(encoded, format=image_format, **options)
+    content = encoded(image, image_format, **options)
     with written_whole(path) as temporary:
-        temporary.write_bytes(encoded.getbuffer())
+        temporary.write_bytes(content)
+
+
+def encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:
+    """Encode a Pillow image; `image_format` and `options` are arguments of its method `save`."""
+    content = io.BytesIO()
+    image.save(content, format=image_format, **options)
+    return content.getvalue()
 
 
 def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:

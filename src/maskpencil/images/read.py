@@ -88,6 +88,21 @@ def read_header(path: str | os.PathLike[str]) -> Header:
             )
 
 
+def encoded_size(content: bytes) -> tuple[int, int]:
+    """Read the (height, width) of an encoded image as stored, from its header, without decoding its pixels.
+
+    Raises:
+        ImageError: not an image in a known format, or over `MAX_PIXELS`.
+    """
+    name = "the image"
+    with decoding(name):
+        if is_tiff(content):
+            with io.BytesIO(content) as file, naming(name):
+                return first_page(tiff.read_pages(file)).size
+        with opened_image(content, name=name) as image:
+            return image.height, image.width
+
+
 def read_image(source: ImageSource) -> RGBImage:
     """Decode an image to RGB, see `read_pixels`.
 

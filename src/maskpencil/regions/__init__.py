@@ -6,6 +6,6 @@
 """
 
 from maskpencil.regions.find import Region, find_regions
-from maskpencil.regions.write import ImageRegions, RegionFormat, regions_file, write_regions
+from maskpencil.regions.write import ImageRegions, RegionFormat, region_facts, regions_file, write_regions
 
-__all__ = ["ImageRegions", "Region", "RegionFormat", "find_regions", "regions_file", "write_regions"]
+__all__ = ["ImageRegions", "Region", "RegionFormat", "find_regions", "region_facts", "regions_file", "write_regions"]

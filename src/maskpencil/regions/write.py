@@ -116,7 +116,7 @@ class _Json:
         pass
 
     def entries(self, image: ImageRegions) -> Iterator[str]:
-        regions = [{**_facts(region), "polygons": region.polygons} for region in image.regions]
+        regions = [{**region_facts(region), "polygons": region.polygons} for region in image.regions]
         yield f"{_text(image.name)}: {_text({'size': image.size, 'regions': regions})}"
 
     def tail(self) -> str:
@@ -135,7 +135,7 @@ class _GeoJson:
             geometry: dict[str, Any] = {"type": "MultiPolygon", "coordinates": polygons}
             if len(polygons) == 1:
                 geometry = {"type": "Polygon", "coordinates": polygons[0]}
-            properties = {"image": image.name, "size": image.size, **_facts(region)}
+            properties = {"image": image.name, "size": image.size, **region_facts(region)}
             yield _text({"type": "Feature", "bbox": region.box, "geometry": geometry, "properties": properties})
 
     def tail(self) -> str:
@@ -182,7 +182,8 @@ class _Coco:
 _DOCUMENTS: dict[RegionFormat, type[_Document]] = {"json": _Json, "geojson": _GeoJson, "coco": _Coco}
 
 
-def _facts(region: Region) -> dict[str, Any]:
+def region_facts(region: Region) -> dict[str, Any]:
+    """Return a region as plain values for JSON, without its polygons."""
     return {
         "class": region.class_name,
         "class_index": region.class_index,
