@@ -36,9 +36,9 @@ def test_the_public_names_are_these():
         *("DetailedClassScores", "DetailedScores", "ExportOptions", "ExportedFiles", "ExportedModel", "Fault"),
         *("IGNORE_INDEX", "ImageError", "ImageScores", "MaskPencilError", "ModelError", "ObjectScores", "OutputError"),
         *("PageSize", "Places", "PredictOptions", "Prediction", "PredictionReport", "Predictor", "Region"),
-        *("ReportOptions", "RoadScores", "Run", "Scores", "Segmenter", "StalledError", "TrainConfig", "TrainingError"),
-        *("VideoError", "VideoOptions", "check", "evaluate", "export_model", "predict", "train", "verify_export"),
-        *("write_page", "write_report", "write_site"),
+        *("ReportOptions", "RoadScores", "Run", "Scores", "Segmenter", "ServeOptions", "StalledError", "TrainConfig"),
+        *("TrainingError", "VideoError", "VideoOptions", "check", "evaluate", "export_model", "predict", "serve"),
+        *("train", "verify_export", "write_page", "write_report", "write_site"),
     ]
     assert set(maskpencil.__all__) == set(dir(maskpencil))
 
@@ -71,7 +71,7 @@ def test_the_training_settings_are_these():
 def test_the_commands_are_these():
     assert set(COMMANDS) == {
         *("demo", "check", "convert", "train", "evaluate", "report", "quantize", "predict", "heatmap", "benchmark"),
-        *("export", "import", "info", "page", "verify"),
+        *("export", "import", "info", "page", "serve", "verify"),
     }
 
 

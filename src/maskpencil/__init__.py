@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from maskpencil.regions import Region
     from maskpencil.report import ReportOptions, write_report
     from maskpencil.segmenter import Segmenter
+    from maskpencil.server import ServeOptions, serve
     from maskpencil.training.config import TrainConfig
     from maskpencil.training.train import Run, train
 
@@ -89,6 +90,7 @@ __all__ = [
     "Run",
     "Scores",
     "Segmenter",
+    "ServeOptions",
     "StalledError",
     "TrainConfig",
     "TrainingError",
@@ -98,6 +100,7 @@ __all__ = [
     "evaluate",
     "export_model",
     "predict",
+    "serve",
     "train",
     "verify_export",
     "write_page",
@@ -131,12 +134,14 @@ _HOMES = {
     "Run": "training.train",
     "Scores": "metrics",
     "Segmenter": "segmenter",
+    "ServeOptions": "server",
     "TrainConfig": "training.config",
     "VideoOptions": "inference.options",
     "check": "data.check",
     "evaluate": "evaluation",
     "export_model": "export",
     "predict": "inference.predict",
+    "serve": "server",
     "train": "training.train",
     "verify_export": "export",
     "write_page": "page",

@@ -11,6 +11,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "export": ("nncf", "onnx", "onnxruntime"),
     "geo": ("rasterio",),
     "parquet": ("pyarrow",),
+    "serve": ("httptools", "starlette", "uvicorn"),
 }
 """The extras of pyproject.toml, each with the modules of its packages."""
 

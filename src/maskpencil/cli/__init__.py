@@ -27,6 +27,7 @@ COMMANDS = {
     "page": "Write a model as an HTML page that segments images without a server.",
     "quantize": "Convert a model to int8, faster on CPUs, and measure the loss.",
     "predict": "Segment images, folders of images, videos, streams and cameras.",
+    "serve": "Segment images that are sent over HTTP.",
     "heatmap": "Draw where in an image a network detects a class.",
     "benchmark": "Compare the speed of a model in all runtimes on this machine.",
     "import": "Make a model folder from the weights of another project.",

@@ -31,6 +31,7 @@ _NAME_FILES = (OSError, ValueError, LookupError, MaskPencilError)
 
 _LESS_MEMORY = {
     "predict": "use --memory 256MiB or a smaller --image-size",
+    "serve": "use --memory 256MiB or a smaller --image-size",
     "train": "use a smaller --batch-size, --crop-size or --image-size, or --accumulate 2",
     "evaluate": "use a smaller --image-size",
     "check": "read fewer files at once with --processes 1",
@@ -140,6 +141,7 @@ EXAMPLES = {
     "page": "maskpencil page MODEL",
     "quantize": "maskpencil quantize MODEL DATA",
     "predict": "maskpencil predict MODEL photo.jpg",
+    "serve": "maskpencil serve MODEL",
     "heatmap": "maskpencil heatmap vgg16 photo.jpg --class tabby",
     "benchmark": "maskpencil benchmark MODEL",
     "import": "maskpencil import fcn8s-heavy-pascal.caffemodel",
@@ -159,6 +161,7 @@ COMMANDS_MEANT = {
     "verify": "parity compare-export check-export",
     "page": "html web webpage browser site gradio streamlit",
     "quantize": "quantise quantization int8 compress optimize ptq",
+    "serve": "server http api rest web webserver daemon listen host endpoint",
     "info": "list ls models backbones recipes summary describe env show settings",
     "benchmark": "bench speed time profile",
     "heatmap": "cam gradcam grad-cam classify explain",
@@ -228,6 +231,14 @@ OPTIONS_MEANT = {
     "--calibration-images": "num-images samples calib-size calibration-size",
     "--repeats": "iters iterations rounds runs n",
     "--compile": "torch-compile jit",
+    "--port": "p http-port server-port",
+    "--host": "ip bind address interface server-name listen",
+    "--token-file": "token api-key key auth secret password auth-token",
+    "--open": "public share insecure no-auth",
+    "--allow-host": "allowed-hosts allowed-host hostname trusted-host",
+    "--max-body": "max-file-size max-size max-upload max-upload-size max-request-size limit-size",
+    "--queue": "max-queue queue-size backlog max-waiting max-queue-size limit-concurrency",
+    "--timeout": "time-out request-timeout queue-timeout",
     "--dropout": "drop drop-rate dropout-rate",
     "--fix": "repair clean autofix",
 }

@@ -41,6 +41,7 @@ MODEL = Group("Model", sort_key=3)
 LENGTH = Group("Length", sort_key=4)
 OPTIMIZATION = Group("Optimization", sort_key=5)
 AUGMENTATION = Group("Augmentation", sort_key=6)
+SERVER = Group("Server", sort_key=7)
 NETWORK = Group("Network", sort_key=8)
 OTHER = Group("Other", sort_key=9, help_formatter=_show_as_options)
 
@@ -185,7 +186,7 @@ IMPORTED_SUFFIXES = (".caffemodel", ".pth", ".pt", ".safetensors")
 FOREIGN_SUFFIXES = (".onnx", ".xml", ".bin", ".h5", ".keras", ".pb", ".tflite", ".engine", ".ckpt", ".pkl", ".blob")
 """The suffixes of network files that cannot be read."""
 
-FILE_COMMANDS = ("predict", "evaluate", "report", "benchmark", "info")
+FILE_COMMANDS = ("predict", "evaluate", "report", "serve", "benchmark", "info")
 """The commands that take an exported file in place of a model folder."""
 
 MAX_EXAMINED_FILES = 10_000

@@ -1,0 +1,107 @@
+"""`maskpencil serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from maskpencil.cli.options import (
+    NETWORK,
+    SERVER,
+    Device,
+    ImageSize,
+    Precision,
+    RuntimeName,
+    found_model,
+    load_predictor,
+    option,
+    parse_bytes,
+)
+from maskpencil.parsing import read_duration
+from maskpencil.plain_text import counted
+from maskpencil.signals import stopped_by_signals
+from maskpencil.terminal import RESULTS, say, show
+
+
+def command(
+    model: Annotated[
+        Path,
+        Parameter(help="A model folder, such as runs/train/NAME/model, or a file from maskpencil export."),
+    ],
+    /,
+    *,
+    port: Annotated[int, option("The port to listen at; 0 is any free port.", SERVER, "PORT")] = 8000,
+    host: Annotated[
+        str,
+        option(
+            "The address to listen at. Only programs on this computer reach 127.0.0.1; any other address, such as "
+            "0.0.0.0, needs --token-file or --open.",
+            SERVER,
+            "ADDRESS",
+        ),
+    ] = "127.0.0.1",
+    token_file: Annotated[
+        Path | None,
+        option(
+            "A file with a secret text of one line; requests must have the header Authorization: Bearer TEXT.",
+            SERVER,
+            "FILE",
+        ),
+    ] = None,
+    open: Annotated[bool, option("Serve other computers without a token.", SERVER)] = False,  # noqa: A002
+    allow_host: Annotated[
+        list[str] | None,
+        option(
+            "More names under which clients reach the server; IP addresses and localhost are always allowed.",
+            SERVER,
+            "NAME",
+            consume_multiple=True,
+        ),
+    ] = None,
+    max_body: Annotated[str, option("The largest image file.", SERVER, "SIZE")] = "64MiB",
+    max_pixels: Annotated[int, option("The largest number of pixels of an image.", SERVER, "N")] = 2**26,
+    queue: Annotated[int, option("The largest number of images that wait for their turn.", SERVER, "N")] = 64,
+    timeout: Annotated[
+        str, option("The longest time that an image waits for its turn, such as 30s.", SERVER, "TIME")
+    ] = "30s",
+    image_size: ImageSize = None,
+    runtime: RuntimeName = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
+    memory: Annotated[
+        str | None,
+        option("The memory limit for the computation of images, such as 2GiB; by default 1GiB.", NETWORK, "SIZE"),
+    ] = None,
+) -> None:
+    """Segment images that are sent over HTTP: POST an image to /v1/mask, and get its mask.
+
+    The form of the result is a parameter of the address: out=png (a mask, the default), out=overlay (a JPEG) or
+    out=json (regions, and the shares of the classes). Ctrl-C or SIGTERM stop the server; images that it has received
+    are answered before.
+    """
+    from maskpencil.server import ServeOptions, serve
+
+    options = ServeOptions(
+        host=host,
+        port=port,
+        token_file=token_file,
+        open=open,
+        allow_host=tuple(allow_host or ()),
+        max_body=parse_bytes("--max-body", max_body),
+        max_pixels=max_pixels,
+        queue=queue,
+        timeout=read_duration("--timeout", timeout),
+    )
+    model = found_model(model, "serve")
+    predictor = load_predictor(
+        model, runtime=runtime, device=device, precision=precision, image_size=image_size, memory=memory
+    )
+    with (
+        stopped_by_signals(lambda _: say("stopping; images that were received are answered first")) as stop,
+        serve(predictor, options=options) as server,
+    ):
+        show(f"{server.url}  POST /v1/mask?out=png|overlay|json  GET /v1/model /openapi.json /healthz /readyz /metrics")
+        RESULTS.flush()
+        say(f"{predictor.title}, {counted(server.workers, 'image')} at the same time; Ctrl-C stops the server")
+        stop.wait()
+    say(f"stopped; {counted(server.count(), 'image')} segmented")

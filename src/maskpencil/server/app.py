@@ -1,0 +1,225 @@
+"""The application behind the server: its routes, and the way of an image from the request to the answer."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.metadata import version
+from typing import Any, TypeVar, cast
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.errors import DataError, first_line
+from maskpencil.predictor import Predictor
+from maskpencil.server import openapi
+from maskpencil.server.answers import MEDIA_TYPES, Answer, Wish, answer, check_image, class_facts
+from maskpencil.server.body import Memory, read_body
+from maskpencil.server.guard import Guard
+from maskpencil.server.openapi import Endpoint
+from maskpencil.server.options import ServeOptions
+from maskpencil.server.refusals import BusyError, ClientLeftError, JSONText, RefusedError
+from maskpencil.server.turns import Turns
+from maskpencil.terminal import say
+
+T = TypeVar("T")
+
+BODIES = 4
+"""The number of bodies of the largest size that fit into the memory of all bodies."""
+
+MIN_MEMORY = 2**28
+"""The least memory of all bodies in bytes."""
+
+CHECKERS = 2
+"""The number of threads that check the headers of images."""
+
+LEFT = 499
+"""The status code for a client that left, which nobody receives; it appears in the metrics."""
+
+
+class App:
+    """The server's application; `asgi` is what uvicorn calls.
+
+    Args:
+        predictor: the model.
+        options: the settings.
+        workers: the number of images that are computed at the same time.
+        token: the token that requests must have; None if they need none.
+
+    Attributes:
+        images: the number of images that were segmented.
+        endpoints: the routes.
+    """
+
+    def __init__(self, predictor: Predictor, options: ServeOptions, *, workers: int, token: str | None) -> None:
+        self._predictor, self._options = predictor, options
+        self.turns = Turns(workers=workers, depth=options.queue, seconds=options.timeout)
+        self._memory = Memory(max(BODIES * options.max_body, MIN_MEMORY))
+        self._checkers = ThreadPoolExecutor(CHECKERS, "maskpencil-check")
+        self._answers: Counter[int] = Counter()
+        self.images = 0
+        self.endpoints = self._endpoints()
+        self._document = openapi.document(self.endpoints, version("maskpencil"))
+        self.asgi = self._asgi(token)
+
+    def close(self) -> None:
+        """Wait for the images that are computed; called when the event loop has ended."""
+        self._checkers.shutdown(wait=True, cancel_futures=True)
+        self.turns.join()
+
+    def _endpoints(self) -> tuple[Endpoint, ...]:
+        binary: dict[str, Any] = {}
+        forms = {kind: openapi.PREDICTION if form == "json" else binary for form, kind in MEDIA_TYPES.items()}
+        busy = ("503",)
+        text = {"text/plain": openapi.TEXT}
+        json = "application/json"
+        return (
+            Endpoint("/healthz", self._health, "Say that the server lives.", text, needs_token=False),
+            Endpoint("/readyz", self._ready, "Say whether the server has room for an image.", text, refusals=busy),
+            Endpoint("/metrics", self._metrics, "Count answers and images, for Prometheus.", text),
+            Endpoint("/openapi.json", self._openapi, "Describe this interface.", {json: {"type": "object"}}),
+            Endpoint("/v1/model", self._model, "Describe the model and the limits.", {json: openapi.MODEL}),
+            Endpoint(
+                "/v1/mask",
+                self._mask,
+                "Segment an image.",
+                forms,
+                method="POST",
+                refusals=("406", "413", "415", "422", *busy),
+                takes_image=True,
+            ),
+        )
+
+    def _asgi(self, token: str | None) -> ASGIApp:
+        application = Starlette(
+            routes=[Route(each.path, each.answer, methods=[each.method]) for each in self.endpoints],
+            exception_handlers={
+                RefusedError: _refused,
+                DataError: _unreadable,
+                ClientLeftError: _left_behind,
+                HTTPException: _not_found,
+                Exception: _failed,
+            },
+        )
+        application.router.redirect_slashes = False
+        return Guard(
+            application,
+            hosts={self._options.host.lower(), *(name.lower() for name in self._options.allow_host)},
+            token=token,
+            public=[each.path for each in self.endpoints if not each.needs_token],
+            count=self._count,
+        )
+
+    def _count(self, status: int) -> None:
+        self._answers[status] += 1
+
+    async def _health(self, _: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def _ready(self, _: Request) -> Response:
+        self.turns.refuse_if_full()
+        return PlainTextResponse("ready\n")
+
+    async def _openapi(self, _: Request) -> Response:
+        return JSONText(self._document)
+
+    async def _metrics(self, _: Request) -> Response:
+        lines = ["# TYPE maskpencil_answers_total counter"]
+        lines += [f'maskpencil_answers_total{{status="{code}"}} {n}' for code, n in sorted(self._answers.items())]
+        gauges = {"waiting": self.turns.waiting, "running": self.turns.running}
+        for name, number in gauges.items():
+            lines += [f"# TYPE maskpencil_images_{name} gauge", f"maskpencil_images_{name} {number}"]
+        lines += ["# TYPE maskpencil_images_total counter", f"maskpencil_images_total {self.images}"]
+        return PlainTextResponse("\n".join(lines) + "\n")
+
+    async def _model(self, _: Request) -> Response:
+        preprocessing = getattr(self._predictor, "preprocessing", None)
+        return JSONText(
+            {
+                "version": version("maskpencil"),
+                "runs": str(getattr(self._predictor, "title", type(self._predictor).__name__)),
+                "classes": class_facts(self._predictor.classes),
+                "ignore_index": IGNORE_INDEX,
+                "image_size": getattr(preprocessing, "image_size", None),
+                "max_body": self._options.max_body,
+                "max_pixels": self._options.max_pixels,
+            }
+        )
+
+    async def _mask(self, request: Request) -> Response:
+        wish = Wish.of(request)
+        self.turns.refuse_if_full(close=True)  # before the body is read
+        start = time.perf_counter()
+        try:
+            with self._memory.share() as share:
+                body = await read_body(request, share, limit=self._options.max_body)
+                made = await _unless_left(request, self._segment(body, wish))
+        except asyncio.CancelledError:  # uvicorn's way to end a request when the server stops
+            raise BusyError("the server is stopping", close=True) from None
+        self.images += 1
+        waited = 1000 * (time.perf_counter() - start) - sum(made.timing.values())
+        timing = ", ".join(f"{step};dur={ms:.1f}" for step, ms in {"receive": waited, **made.timing}.items())
+        return Response(made.content, media_type=made.media_type, headers={"Server-Timing": timing})
+
+    async def _segment(self, body: bytes, wish: Wish) -> Answer:
+        check = partial(check_image, body, max_pixels=self._options.max_pixels)
+        await asyncio.get_running_loop().run_in_executor(self._checkers, check)
+        return await self.turns.run(partial(answer, self._predictor, body, wish))
+
+
+async def _unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of `work`, which is cancelled as soon as the client closes the connection.
+
+    Raises:
+        ClientLeftError: the client closed the connection.
+    """
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientLeftError
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    return cast(RefusedError, error).response
+
+
+async def _unreadable(_: Request, error: Exception) -> Response:
+    return RefusedError(422, str(error)).response
+
+
+async def _left_behind(_: Request, __: Exception) -> Response:
+    return Response(status_code=LEFT)
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    status, headers = cast(HTTPException, error).status_code, cast(HTTPException, error).headers
+    texts = {
+        404: "there is no such path; /openapi.json lists all",
+        405: f"the path has another method; use {(headers or {}).get('Allow', 'that of /openapi.json')}",
+    }
+    text = texts.get(status, cast(HTTPException, error).detail)
+    return RefusedError(status, text, headers=headers, close=request.method != "GET").response
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    if isinstance(error, MemoryError):
+        return BusyError("there is not enough memory at this moment; send the image again later").response
+    say(f"error: a request failed: {type(error).__name__}: {first_line(error)}")
+    return RefusedError(500, "the server failed; its own messages name the reason").response

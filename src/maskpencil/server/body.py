@@ -1,0 +1,103 @@
+"""Read the body of a request within limits of size, time, rate and memory."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from starlette.requests import ClientDisconnect, Request
+
+from maskpencil.server.refusals import BusyError, ClientLeftError, RefusedError
+
+START_SECONDS = 10.0
+"""The time for a body of no bytes; each byte adds to it by `LEAST_RATE`."""
+
+LEAST_RATE = 2**14
+"""The least rate of a body in bytes per second."""
+
+BODY_SECONDS = 300.0
+"""The longest time for a body of any size."""
+
+
+class Memory:
+    """The memory that all bodies share.
+
+    Args:
+        limit: the largest number of bytes of all bodies that are read, wait or are computed.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.used = limit, 0
+
+    @contextmanager
+    def share(self) -> Iterator["Share"]:
+        """Yield the share of one body, which is free again after the block."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self.used -= share.size
+
+
+class Share:
+    """The part of `Memory` that one body takes: `size` bytes."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory, self.size = memory, 0
+
+    def grow(self, size: int) -> None:
+        """Take `size` more bytes.
+
+        Raises:
+            BusyError: the bodies of other requests leave no room.
+        """
+        if self._memory.used + size > self._memory.limit:
+            raise BusyError("the server holds as many images as it can; send this one again later", close=True)
+        self._memory.used += size
+        self.size += size
+
+
+async def read_body(request: Request, share: Share, *, limit: int) -> bytes:
+    """Read a body of at most `limit` bytes, whether its size is declared or it comes in chunks.
+
+    Raises:
+        RefusedError: the body is empty, too large or too slow.
+        BusyError: there is no room for it.
+        ClientLeftError: the client closed the connection.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(limit)
+    if "content-encoding" in request.headers:
+        raise RefusedError(415, "Content-Encoding is not supported; send the image file as it is", close=True)
+    loop = asyncio.get_running_loop()
+    start, parts = loop.time(), []
+    stream = request.stream()
+    try:
+        while True:
+            seconds = min(START_SECONDS + share.size / LEAST_RATE, BODY_SECONDS)
+            async with asyncio.timeout_at(start + seconds):
+                part = await anext(stream, b"")
+            if not part:
+                break
+            share.grow(len(part))
+            if share.size > limit:
+                raise _too_large(limit)
+            parts.append(part)
+    except TimeoutError:
+        raise RefusedError(
+            408,
+            f"the body came too slowly ({share.size} bytes in {seconds:.0f} s); expected at least {LEAST_RATE >> 10} "
+            "KiB per second",
+            close=True,
+        ) from None
+    except ClientDisconnect:
+        raise ClientLeftError from None
+    finally:
+        await stream.aclose()
+    if not parts:
+        raise RefusedError(400, "the body is empty; expected an image file: curl --data-binary @photo.jpg ADDRESS")
+    return b"".join(parts)
+
+
+def _too_large(limit: int) -> RefusedError:
+    return RefusedError(413, f"the body is larger than {limit} bytes, the most that this server reads", close=True)

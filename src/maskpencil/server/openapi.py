@@ -1,0 +1,155 @@
+"""Describe the routes of the server as an OpenAPI document, from the same table that makes them."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from maskpencil.server.answers import MAX_AREA, MEDIA_TYPES
+
+VERSION = "3.1.0"
+
+_REASONS = {
+    "400": "The request is not valid.",
+    "401": "The token is missing or wrong.",
+    "403": "The request comes from the page of another site.",
+    "405": "The path has another method.",
+    "406": "No form of the result has an accepted media type.",
+    "408": "The request came too slowly.",
+    "413": "The image file is too large.",
+    "415": "The body is encoded.",
+    "421": "The header Host names another server.",
+    "422": "The image is damaged, of an unknown format, or has too many pixels.",
+    "500": "The server failed.",
+    "503": "The server is busy or stopping.",
+}
+
+EVERYWHERE = ("400", "401", "403", "405", "408", "421", "500")
+"""The status codes of refusals that any route may give."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A route with what a client must know about it.
+
+    Attributes:
+        path: the path.
+        answer: the function that answers a request.
+        summary: what it does, in a sentence.
+        content: the media types of the answer, each with the JSON schema of its content.
+        method: GET or POST.
+        refusals: the status codes of refusals beside those of `EVERYWHERE`.
+        takes_image: whether the body is an image file and the parameters are those of `answers.Wish`.
+        needs_token: whether the token is demanded, if the server has one.
+    """
+
+    path: str
+    answer: Callable[[Request], Awaitable[Response]]
+    summary: str
+    content: Mapping[str, Mapping[str, Any]]
+    method: str = "GET"
+    refusals: Sequence[str] = field(default=())
+    takes_image: bool = False
+    needs_token: bool = True
+
+
+def document(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
+    """Return the OpenAPI document of the routes of a server of a version of maskpencil."""
+    paths: dict[str, Any] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+    schemes = {"token": {"type": "http", "scheme": "bearer", "description": "Needed if the server has a token."}}
+    return {
+        "openapi": VERSION,
+        "info": {"title": "maskpencil", "version": version, "summary": "Segment images."},
+        "paths": paths,
+        "components": {"schemas": {"Error": ERROR}, "securitySchemes": schemes},
+    }
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    done = {
+        "description": "Done.",
+        "content": {kind: {"schema": dict(schema)} for kind, schema in endpoint.content.items()},
+    }
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    codes = sorted({*EVERYWHERE, *endpoint.refusals})
+    operation: dict[str, Any] = {
+        "operationId": f"{endpoint.method.lower()}{endpoint.path.replace('/', '_').replace('.', '_')}",
+        "summary": endpoint.summary,
+        "responses": {"200": done, **{code: {"description": _REASONS[code], "content": error} for code in codes}},
+        "security": [{}, {"token": []}] if endpoint.needs_token else [],
+    }
+    if endpoint.takes_image:
+        binary: dict[str, Any] = {"application/octet-stream": {}, "image/*": {}}
+        operation["requestBody"] = {"description": "The image file.", "required": True, "content": binary}
+        operation["parameters"] = [
+            {
+                "name": "out",
+                "in": "query",
+                "description": "The form of the result; by default that of the header Accept.",
+                "schema": {"type": "string", "enum": list(MEDIA_TYPES)},
+            },
+            {
+                "name": "min_area",
+                "in": "query",
+                "description": "The least area of a region in pixels, for out=json.",
+                "schema": {"type": "integer", "minimum": 1, "maximum": MAX_AREA, "default": 1},
+            },
+        ]
+    return operation
+
+
+def closed_object(**properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of an object that has all of these properties and no others."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def array(items: Mapping[str, Any], length: int | None = None) -> dict[str, Any]:
+    """Return the JSON schema of an array."""
+    size = {} if length is None else {"minItems": length, "maxItems": length}
+    return {"type": "array", "items": dict(items), **size}
+
+
+TEXT: Mapping[str, Any] = {"type": "string"}
+WHOLE: Mapping[str, Any] = {"type": "integer", "minimum": 0}
+SHARE: Mapping[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
+ERROR = closed_object(error=TEXT)
+CLASS: Mapping[str, Mapping[str, Any]] = {"index": WHOLE, "name": TEXT, "color": array(WHOLE, 3)}
+
+PREDICTION = closed_object(
+    size=array(WHOLE, 2),
+    classes=array(closed_object(**CLASS, pixels=WHOLE, share=SHARE)),
+    no_class=closed_object(pixels=WHOLE, share=SHARE),
+    regions=array(
+        closed_object(
+            **{"class": TEXT},
+            class_index=WHOLE,
+            number=WHOLE,
+            box=array(WHOLE, 4),
+            area=WHOLE,
+            centroid=array({"type": "number"}, 2),
+            confidence={"type": ["number", "null"]},
+            polygons=array(array(array(array(WHOLE, 2)))),
+        )
+    ),
+)
+"""The schema of a result as JSON."""
+
+MODEL = closed_object(
+    version=TEXT,
+    runs=TEXT,
+    classes=array(closed_object(**CLASS)),
+    ignore_index=WHOLE,
+    image_size={"oneOf": [{"type": "null"}, WHOLE, array(WHOLE, 2)]},
+    max_body=WHOLE,
+    max_pixels=WHOLE,
+)
+"""The schema of the facts of a model."""

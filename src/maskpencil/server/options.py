@@ -1,0 +1,130 @@
+"""Define `ServeOptions`: the settings of a server, and every combination of them that is refused."""
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskpencil.errors import ConfigError
+from maskpencil.parsing import read_flag, read_number, read_path, read_text, read_whole
+from maskpencil.regular_files import read_regular, reason_of
+
+LOCAL = "127.0.0.1"
+"""The address that only programs on the same computer reach."""
+
+MIN_TOKEN, MAX_TOKEN = 16, 4096
+"""The least and the largest number of characters of a token."""
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """The settings of a server.
+
+    Attributes:
+        host: the address to listen at; other computers reach any address but 127.0.0.1, ::1 and localhost.
+        port: the port to listen at; 0 is any free port.
+        token_file: a file that holds a token; requests must then have the header `Authorization: Bearer TOKEN`.
+        open: serve other computers without a token.
+        allow_host: more names under which clients reach the server, such as that of a proxy.
+        max_body: the largest size of an encoded image in bytes.
+        max_pixels: the largest number of pixels of an image.
+        queue: the largest number of images that wait for their turn.
+        timeout: the longest time in seconds that an image waits for its turn.
+
+    Example:
+        >>> mp.ServeOptions(host="0.0.0.0")
+        Traceback (most recent call last):
+            ...
+        maskpencil.errors.ConfigError: --host 0.0.0.0 lets other computers use the server; ...
+
+    Raises:
+        ConfigError: a setting is out of range, or other computers would reach the server without a token although
+            `open` is not set.
+    """
+
+    host: str = LOCAL
+    port: int = 8000
+    token_file: Path | None = None
+    open: bool = False
+    allow_host: Sequence[str] = ()
+    max_body: int = 64 * 2**20
+    max_pixels: int = 2**26
+    queue: int = 64
+    timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        read_text("--host", self.host)
+        read_whole("--port", self.port, least=0, most=65535)
+        read_flag("--open", self.open)
+        read_whole("--max-body", self.max_body, least=1, most=2**31)
+        read_whole("--max-pixels", self.max_pixels, least=1)
+        read_whole("--queue", self.queue, least=1, most=10_000)
+        read_number("--timeout", self.timeout, least=0.1, most=3600)
+        if isinstance(self.allow_host, str) or not all(isinstance(name, str) and name for name in self.allow_host):
+            raise ConfigError(f"--allow-host must be names of hosts, but got {self.allow_host!r}")
+        if self.token_file is not None:
+            object.__setattr__(self, "token_file", read_path("--token-file", self.token_file))
+        if self.open and self.token_file is not None:
+            raise ConfigError("--open and --token-file exclude each other; leave --open out to demand the token")
+        if not self.open and self.token_file is None and not is_local(self.host):
+            raise ConfigError(
+                f"--host {self.host} lets other computers use the server; give --token-file FILE to serve only those "
+                "that send the token in FILE, or --open to serve all of them"
+            )
+
+    def read_token(self) -> str | None:
+        """Read the token; None if the server needs none.
+
+        Raises:
+            ConfigError: the file cannot be read, or its content is not a token.
+        """
+        if self.token_file is None:
+            return None
+        make = f"write one with: openssl rand -hex 32 > {self.token_file}"
+        try:
+            content = read_regular(self.token_file, limit=MAX_TOKEN + 2)
+        except OSError as error:
+            raise ConfigError(f"{self.token_file}: the token cannot be read ({reason_of(error)}); {make}") from error
+        token = content.decode("ascii", "replace").strip()
+        if len(token) < MIN_TOKEN or not all("!" <= letter <= "~" for letter in token):
+            raise ConfigError(
+                f"{self.token_file}: holds no token; expected one line of at least {MIN_TOKEN} letters and digits; "
+                f"{make}"
+            )
+        return token
+
+
+def is_local(host: str) -> bool:
+    """Return whether only programs on this computer reach a server at `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def listening_socket(options: ServeOptions) -> socket.socket:
+    """Open the socket on which the server listens.
+
+    Raises:
+        ConfigError: the port is in use, or this computer does not have the address.
+    """
+    host, port = options.host, options.port
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        if options.token_file is None and not options.open:
+            found = [entry for entry in found if is_local(str(entry[4][0]))]
+        if not found:
+            raise ConfigError(f"--host {host} is no address of this computer alone; give --host {LOCAL}")
+        family, _, _, _, address = found[0]
+        return socket.create_server(address, family=family, backlog=512)
+    except OSError as error:
+        if port and error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"port {port} of {host} is in use by another program; choose another, such as --port {port % 65535 + 1}"
+            ) from error
+        raise ConfigError(
+            f"cannot listen at port {port} of {host} ({error.strerror or error}); give an address of this computer as "
+            "--host, and a port above 1023 as --port"
+        ) from error

@@ -1,0 +1,180 @@
+"""Read HTTP from a connection by uvicorn's parser, with deadlines and limits that uvicorn does not have.
+
+Middleware cannot help here, since it runs only when the headers of a request are complete.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_SECONDS = 10.0
+"""The longest time from the first byte of a request, or from the start of the connection, to the end of its headers."""
+
+MAX_HEAD = 2**16
+"""The largest size of the headers of a request in bytes."""
+
+WRITE_SECONDS = 20.0
+"""The longest time for which a client may leave its answer unread."""
+
+CLOSING_SECONDS = 2.0
+"""The longest time for which a client is heard after an answer that came before the end of its request."""
+
+MAX_CONNECTIONS = 800
+"""The largest number of connections; further ones are closed at once. Systems allow about 1,000 open files."""
+
+
+class _Closing:
+    """A transport whose method `close` ends in any case, whatever the client does.
+
+    If the client is still sending, its bytes are dropped for a moment, since closing a socket with unread bytes would
+    also destroy the answer.
+    """
+
+    def __init__(self, transport: asyncio.Transport, protocol: "LimitedProtocol") -> None:
+        self._transport, self._protocol = transport, protocol
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Return whether `close` was called or the connection is lost."""
+        return self._timer is not None or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close the connection after the answer was sent."""
+        if self._timer is not None or self._transport.is_closing():
+            return
+        if self._protocol.is_receiving:
+            self._timer = self._protocol.loop.call_later(CLOSING_SECONDS, self._transport.abort)
+            self._protocol.flow.resume_reading()
+            self._transport.write_eof()
+        else:
+            self._timer = self._protocol.loop.call_later(WRITE_SECONDS, self._transport.abort)
+            self._transport.close()
+
+    def lost(self) -> None:
+        """Forget the timer of a connection that is lost."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """A connection of uvicorn with limits: of time and size for headers, of size for all of a request, of time to read.
+
+    Attributes:
+        max_request: the largest size of a request on the wire in bytes; set by `limited_to`.
+        is_receiving: whether a request has begun and its body is not complete.
+    """
+
+    max_request = 2**27
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        self.is_receiving = False
+        self._in_head, self._size, self._part = True, 0, 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._closing = _Closing(transport, self)
+        super().connection_made(self._closing)  # type: ignore[arg-type]
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
+        else:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop all timers."""
+        self._cancel_head()
+        self.resume_writing()
+        self._closing.lost()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse a part of a request, unless the connection is closing or the part is beyond a limit."""
+        if self.transport.is_closing():
+            return
+        if self._in_head:
+            self._await_head()
+        self._part = len(data)
+        self._size += self._part
+        was_in_head = self._in_head
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if was_in_head and self._in_head and self._size > MAX_HEAD:
+            self._refuse(b"431 Request Header Fields Too Large", b"the headers are too large")
+        elif self._size > self.max_request:
+            self._refuse(b"413 Content Too Large", b"the request is too large")
+
+    def on_message_begin(self) -> None:
+        """Begin to count the bytes of a request."""
+        self._in_head, self.is_receiving, self._size = True, True, self._part
+        self._await_head()
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header, but no trailer after a body in chunks."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer the request."""
+        self._in_head = False
+        self._cancel_head()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_message_complete()
+        self.is_receiving, self._in_head, self._size = False, True, 0
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, or close the connection if the client is still sending the body of this one."""
+        super().on_response_complete()
+        if self.is_receiving and not self._in_head and self.cycle.response_complete:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that does not read its answer."""
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Send more to a client that has read."""
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        super().resume_writing()
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+
+    def _cancel_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        self._refuse(b"408 Request Timeout", b"the headers of the request came too late")
+
+    def _refuse(self, status: bytes, reason: bytes) -> None:
+        """Close the connection; if no answer has begun, answer with an error before."""
+        if self.cycle is None or self.cycle.response_complete:
+            body = b'{"error": "' + reason + b'"}\n'
+            self.transport.write(
+                b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+                % (status, len(body), body)
+            )
+            self.transport.close()
+        else:
+            self.transport.abort()
+
+
+def limited_to(max_request: int) -> type[LimitedProtocol]:
+    """Return the protocol of connections whose requests have at most this many bytes on the wire."""
+    return type("Protocol", (LimitedProtocol,), {"max_request": max_request})

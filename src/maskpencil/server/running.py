@@ -1,0 +1,145 @@
+"""Start a server in a thread, and stop it in order."""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+
+from maskpencil.predictor import Predictor, side_by_side
+from maskpencil.segmenter import load_predictor
+from maskpencil.server.app import App
+from maskpencil.server.options import ServeOptions, listening_socket
+from maskpencil.server.protocol import limited_to
+
+FINISH_SECONDS = 5
+"""The longest time for which images still get their turn after the server was told to stop."""
+
+STOP_SECONDS = 8
+"""The longest time for which requests are still answered after the server was told to stop."""
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that answers requests.
+
+    Attributes:
+        url: its address, such as http://127.0.0.1:8000.
+        workers: the number of images that are computed at the same time.
+        count: returns the number of images that were segmented.
+    """
+
+    url: str
+    workers: int
+    count: Callable[[], int]
+
+
+@contextmanager
+def serve(
+    model: "str | os.PathLike[str] | Predictor", *, options: ServeOptions | None = None
+) -> Iterator[RunningServer]:
+    """Segment images that are sent over HTTP, for as long as the block runs.
+
+    At the end of the block the server takes no new requests, and answers those that it has.
+
+    Args:
+        model: a model folder, a file from `export_model`, or a segmenter.
+        options: the settings.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from urllib.request import Request, urlopen
+        >>> with mp.serve("runs/train/street/model", options=mp.ServeOptions(port=0)) as server:
+        ...     request = Request(f"{server.url}/v1/mask?out=png", Path("photo.jpg").read_bytes())
+        ...     with urlopen(request) as answer:
+        ...         mask = answer.read()
+        >>> mask[1:4]
+        b'PNG'
+
+    Raises:
+        ConfigError: the model is not a model, a package is missing, the port is in use, or the token cannot be read.
+        ModelError: the model cannot be read.
+    """
+    options = options or ServeOptions()
+    token = options.read_token()
+    with closing(listening_socket(options)) as listener:
+        predictor = load_predictor(model)
+        with side_by_side(predictor) as workers, closing(App(predictor, options, workers=workers, token=token)) as app:
+            server = _Server(app, options, listener)
+            server.start()
+            try:
+                yield RunningServer(_url(options.host, listener), workers, lambda: app.images)
+            finally:
+                server.stop()
+
+
+class _Server(uvicorn.Server):
+    """A server of uvicorn in a thread; signals are left to the main thread."""
+
+    def __init__(self, app: App, options: ServeOptions, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            app.asgi,
+            loop="asyncio",
+            http=limited_to(2 * options.max_body + 2**20),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+        super().__init__(config)
+        self._turns, self._listener = app.turns, listener
+        self._begun = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="maskpencil-http", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread, and wait until the server accepts requests."""
+        self._thread.start()
+        self._begun.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Take no new requests, answer those that are there, and wait for the end of the thread."""
+        self.should_exit = True
+        try:
+            self._thread.join()
+        except KeyboardInterrupt:
+            self.force_exit = True
+            raise
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept requests."""
+        await super().startup(sockets)
+        self._begun.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer the requests that are there; those that are not done in time are refused."""
+        timer = asyncio.get_running_loop().call_later(FINISH_SECONDS, self._turns.close)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
+
+    def _work(self) -> None:
+        try:
+            self.run(sockets=[self._listener])
+        except BaseException as error:  # raised again by `start`
+            self._failure = error
+        finally:
+            self._begun.set()
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    address: Any = listener.getsockname()
+    named = f"[{host}]" if ":" in host else host
+    return f"http://{named}:{address[1]}"
