@@ -4,6 +4,7 @@ Middleware cannot help here, since it runs only when the headers of a request ar
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -49,7 +50,8 @@ class _Closing:
         if self._protocol.is_receiving:
             self._timer = self._protocol.loop.call_later(CLOSING_SECONDS, self._transport.abort)
             self._protocol.flow.resume_reading()
-            self._transport.write_eof()
+            with suppress(OSError):  # the client is gone
+                self._transport.write_eof()
         else:
             self._timer = self._protocol.loop.call_later(WRITE_SECONDS, self._transport.abort)
             self._transport.close()

@@ -1,0 +1,116 @@
+"""A model without a network, and clients of a server that runs in this process."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from io import BytesIO
+from threading import Event
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from maskpencil.classes import ClassSet
+from maskpencil.prediction import Prediction
+from maskpencil.predictor import Predictor
+
+SICK = (13, 13)
+"""The size of images for which `Brightness` fails."""
+
+
+class Brightness(Predictor):
+    """A model without a network: bright pixels and dark ones. It computes only while `may_run` is set."""
+
+    classes = ClassSet(("dark", "bright"), ((10, 20, 30), (250, 240, 230)))
+    title = "by eye"
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers, self.may_run, self.seen = workers, Event(), []
+        self.may_run.set()
+
+    @contextmanager
+    def side_by_side(self) -> Iterator[int]:
+        yield self.workers
+
+    def predict_batch(self, images, *, confidence=False, entropy=False) -> list[Prediction]:
+        self.seen.append(images[0].shape)
+        assert self.may_run.wait(30)
+        if images[0].shape[:2] == SICK:
+            raise RuntimeError("a bug in /home/secret/model.bin")
+        sure = [np.full(image.shape[:2], 0.75, np.float32) if confidence else None for image in images]
+        maps = [(image.mean(axis=2) > 127).astype(np.uint8) for image in images]
+        return [Prediction(*parts, self.classes) for parts in zip(images, maps, sure, strict=True)]
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+@dataclass
+class Served:
+    """A running server, and ways to reach it."""
+
+    predictor: Any
+    url: str
+    count: Callable[[], int]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, port = self.url.removeprefix("http://").rsplit(":", 1)
+        return host.strip("[]"), int(port)
+
+    def ask(self, path: str, body: Any = None, *, method: str | None = None, **headers: str) -> Reply:
+        """Send a request as browsers and curl do; `_` in the names of headers stands for `-`."""
+        connection = HTTPConnection(*self.address, timeout=20)
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method or ("GET" if body is None else "POST"), path, body, named)
+            answer = connection.getresponse()
+            return Reply(answer.status, {name.lower(): text for name, text in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+    def connect(self) -> socket.socket:
+        """Open a plain connection."""
+        return socket.create_connection(self.address, timeout=20)
+
+
+def png(size: tuple[int, int] = (8, 12), **options: Any) -> bytes:
+    """An encoded image whose right half is bright."""
+    pixels = np.zeros((*size, 3), np.uint8)
+    pixels[:, size[1] // 2 :] = 200
+    return encoded(Image.fromarray(pixels), **options)
+
+
+def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    content = BytesIO()
+    image.save(content, form, **options)
+    return content.getvalue()
+
+
+def received(connection: socket.socket) -> bytes:
+    """All bytes until the server closes the connection."""
+    content = b""
+    while part := connection.recv(65536):
+        content += part
+    return content
+
+
+def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    """Wait until a condition holds."""
+    waiting = Event()
+    for _ in range(int(seconds * 100)):
+        if condition():
+            return
+        waiting.wait(0.01)
+    raise AssertionError("the condition did not come true")
