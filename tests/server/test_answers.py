@@ -16,7 +16,11 @@ def test_the_files_are_those_that_predictions_write(server, tmp_path):
     (prediction,) = Brightness().predict_batch([read_image(body)])
     prediction.save(tmp_path / "mask.png")
     write_image(tmp_path / "overlay.jpg", prediction.overlay())
-    for path, file in (("/v1/mask", "mask.png"), ("/v1/mask?out=png", "mask.png"), ("/v1/mask?out=overlay", "overlay.jpg")):
+    for path, file in (
+        ("/v1/mask", "mask.png"),
+        ("/v1/mask?out=png", "mask.png"),
+        ("/v1/mask?out=overlay", "overlay.jpg"),
+    ):
         reply = server.ask(path, body)
         assert reply.status == 200
         assert reply.content == (tmp_path / file).read_bytes()

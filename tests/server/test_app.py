@@ -74,7 +74,8 @@ def test_images_are_answered_one_after_the_other_on_one_connection(server):
     with server.connect() as connection:
         for _ in range(3):
             connection.sendall(
-                b"POST /v1/mask?out=json HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+                b"POST /v1/mask?out=json HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b"
+                % (len(body), body)
             )
             with connection.makefile("rb") as file:
                 assert file.readline() == b"HTTP/1.1 200 OK\r\n"

@@ -123,9 +123,7 @@ def test_connections_beyond_the_limit_are_closed_and_the_others_stay(start, monk
     until(lambda: server.ask("/healthz").status == 200)
 
 
-@pytest.mark.parametrize(
-    "request_", [b"\x16\x03\x01\x02\0\x01\0", b"GET\r\n\r\n", b"GET http://[ HTTP/1.1\r\n\r\n"]
-)
+@pytest.mark.parametrize("request_", [b"\x16\x03\x01\x02\0\x01\0", b"GET\r\n\r\n", b"GET http://[ HTTP/1.1\r\n\r\n"])
 def test_what_is_no_http_is_refused(request_, server):
     with server.connect() as connection:
         connection.sendall(request_)

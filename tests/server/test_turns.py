@@ -143,7 +143,9 @@ def test_a_full_server_refuses_images_and_says_so(start):
     body = png()
     waiting = [server.connect() for _ in range(2)]
     for number, connection in enumerate(waiting):
-        connection.sendall(b"POST /v1/mask HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        connection.sendall(
+            b"POST /v1/mask HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        )
         until(lambda number=number: (len(server.predictor.seen), waiting_images(server)) == (1, number))
     reply = server.ask("/v1/mask", body)
     assert (reply.status, reply.headers["retry-after"], reply.headers["connection"]) == (503, "2", "close")

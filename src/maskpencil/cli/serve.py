@@ -92,6 +92,7 @@ def command(
         queue=queue,
         timeout=read_duration("--timeout", timeout),
     )
+    options.read_token()  # before the model is loaded, which takes seconds
     model = found_model(model, "serve")
     predictor = load_predictor(
         model, runtime=runtime, device=device, precision=precision, image_size=image_size, memory=memory

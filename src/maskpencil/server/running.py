@@ -15,7 +15,7 @@ from maskpencil.predictor import Predictor, side_by_side
 from maskpencil.segmenter import load_predictor
 from maskpencil.server.app import App
 from maskpencil.server.options import ServeOptions, listening_socket
-from maskpencil.server.protocol import limited_to
+from maskpencil.server.protocol import CLOSING_SECONDS, limited_to
 
 FINISH_SECONDS = 5
 """The longest time for which images still get their turn after the server was told to stop."""
@@ -124,11 +124,13 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer the requests that are there; those that are not done in time are refused."""
-        timer = asyncio.get_running_loop().call_later(FINISH_SECONDS, self._turns.close)
-        try:
-            await super().shutdown(sockets)
-        finally:
-            timer.cancel()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(FINISH_SECONDS, self._turns.close)
+        await super().shutdown(sockets)
+        timer.cancel()
+        end = loop.time() + CLOSING_SECONDS + 0.1  # by then a connection that was just refused is closed
+        while self.server_state.connections and loop.time() < end and not self.force_exit:
+            await asyncio.sleep(0.02)
 
     def _work(self) -> None:
         try:

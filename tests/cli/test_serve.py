@@ -1,0 +1,184 @@
+"""The server as a command: what it prints, how it ends, and what it refuses."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from maskpencil.cli import main
+from maskpencil.runtimes.export import add_graph
+
+WITHOUT_TORCH = """
+import sys
+from maskpencil.cli import main
+code = main(sys.argv[1:])
+sys.exit(99 if "torch" in sys.modules else code)
+"""
+
+
+@pytest.fixture(scope="module")
+def served(model):
+    """A model folder that needs no torch."""
+    add_graph(model, warn=pytest.fail)
+    return model
+
+
+class Process:
+    """A server as a process of its own, which ends with 99 if it imported torch."""
+
+    def __init__(self, *words: object, cwd: Path) -> None:
+        command = [sys.executable, "-c", WITHOUT_TORCH, "serve", *map(str, words), "--port", "0", "--device", "cpu"]
+        self.process = subprocess.Popen(
+            [*command, "--precision", "fp32"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd
+        )
+        self.line = self.process.stdout.readline()
+        self.url = self.line.split(" ")[0]
+
+    def end(self, number: int, *, wait: float = 20) -> tuple[int, str]:
+        """Send a signal: the exit code, and what was printed to standard error."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=wait)
+        return self.process.returncode, errors
+
+
+@pytest.fixture
+def start(tmp_path):
+    started = []
+
+    def process(*words):
+        started.append(Process(*words, cwd=tmp_path))
+        return started[-1]
+
+    yield process
+    for each in started:
+        if each.process.poll() is None:
+            each.process.kill()
+            each.process.communicate()
+
+
+@pytest.mark.slow
+def test_masks_are_those_of_predict_byte_for_byte(served, tiny_folder, start, tmp_path):
+    server = start(served)
+    assert server.line.startswith("http://127.0.0.1:")
+    assert "POST /v1/mask?out=png|overlay|json" in server.line
+    images = sorted((tiny_folder / "images").rglob("*.png"))
+    words = ["predict", str(served), *map(str, images), "--device", "cpu", "--precision", "fp32"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    for image in images:
+        for form, kind in (("png", "masks"), ("overlay", "overlays")):
+            with urlopen(Request(f"{server.url}/v1/mask?out={form}", image.read_bytes())) as answer:
+                found = [path.read_bytes() for path in (tmp_path / "out" / kind).rglob(f"{image.stem}.*")]
+                assert answer.read() in found
+    code, errors = server.end(signal.SIGTERM)
+    assert code == 0
+    first, *others = errors.splitlines()
+    assert first.startswith("cpu by openvino in fp32, ")
+    assert others == ["stopping; images that were received are answered first", "stopped; 18 images segmented"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_requests_that_are_under_way_are_answered_when_it_stops(served, tiny_folder, start, number):
+    server = start(served)
+    body = (tiny_folder / "images/val/0.png").read_bytes()
+    statuses = []
+
+    def ask():
+        try:
+            with urlopen(Request(f"{server.url}/v1/mask", body)) as answer:
+                statuses.append((answer.status, len(answer.read())))
+        except HTTPError as error:
+            statuses.append((error.code, len(error.read())))
+
+    clients = [threading.Thread(target=ask) for _ in range(12)]
+    for client in clients:
+        client.start()
+    time.sleep(0.05)
+    begun = time.monotonic()
+    code, errors = server.end(number)
+    assert (code, time.monotonic() - begun < 10) == (0, True)
+    for client in clients:
+        client.join()
+    assert errors.splitlines()[-1].startswith("stopped; ")
+    assert all(status in (200, 503) and size for status, size in statuses)
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_it_at_once(served, start):
+    server = start(served)
+    address = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((address[0], int(address[1]))) as connection:
+        connection.sendall(b"POST /v1/mask HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx")
+        time.sleep(0.2)
+        server.process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        code, _ = server.end(signal.SIGINT, wait=10)
+    assert code == 130
+
+
+@pytest.mark.slow
+def test_an_exported_file_is_served(served, tiny_folder, start, tmp_path):
+    from maskpencil.export import ExportOptions, export_model
+
+    export_model(served, tmp_path / "files", options=ExportOptions(to=("openvino",)))
+    command = [sys.executable, "-m", "maskpencil", "serve", tmp_path / "files" / "model.xml", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    try:
+        url = process.stdout.readline().split(" ")[0]
+        with urlopen(Request(f"{url}/v1/mask", (tiny_folder / "images/val/0.png").read_bytes())) as answer:
+            assert answer.read(4) == b"\x89PNG"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ([], 2, "serve needs MODEL: maskpencil serve MODEL"),
+        (["nowhere"], 1, "nowhere: there is no such model folder"),
+        (["IMAGES"], 1, "is a folder of images; expected a model before it"),
+        (
+            ["MODEL", "--host", "0.0.0.0"],
+            2,
+            "--host 0.0.0.0 lets other computers use the server; give --token-file FILE",
+        ),
+        (
+            ["MODEL", "--token-file", "nowhere"],
+            2,
+            "nowhere: the token cannot be read (No such file or directory); write",
+        ),
+        (["MODEL", "--max-body", "much"], 2, "--max-body must be an amount such as 2GiB or 512MiB, but got 'much'"),
+        (["MODEL", "--timeout", "soon"], 2, "--timeout must be a time such as 90"),
+        (["MODEL", "--port", "70000"], 2, "--port must be a whole number from 0 to 65535, but got 70000"),
+        (["MODEL", "--workers", "2"], 2, "serve has no option --workers"),
+        (["MODEL", "--api-key", "x"], 2, "serve has no option --api-key; use --token-file"),
+        (["MODEL", "OTHER"], 2, "serve takes no more arguments, but got 'OTHER': maskpencil serve MODEL"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_in_one_line(words, code, message, tiny_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "MODEL").mkdir()
+    names = {"IMAGES": str(tiny_folder / "images" / "val")}
+    assert main(["serve", *(names.get(word, word) for word in words)]) == code
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert captured.out == ""
+
+
+@pytest.mark.slow
+def test_a_port_in_use_is_refused(served, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["serve", str(served), "--port", str(port), "--device", "cpu"]) == 2
+    assert f"error: port {port} of 127.0.0.1 is in use by another program" in capsys.readouterr().err

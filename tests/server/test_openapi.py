@@ -1,0 +1,118 @@
+"""The document of the interface is that of the routes, and what the server answers is what the document says."""
+
+import re
+
+import pytest
+from tests.server.clients import SICK, Brightness, png
+
+from maskpencil.server import ServeOptions
+from maskpencil.server.app import App
+from maskpencil.server.openapi import Endpoint, document
+
+PROBES = [
+    ("GET", "/healthz", None, {}),
+    ("GET", "/readyz", None, {}),
+    ("GET", "/metrics", None, {}),
+    ("GET", "/openapi.json", None, {}),
+    ("GET", "/v1/model", None, {}),
+    ("POST", "/v1/mask", png(), {}),
+    ("POST", "/v1/mask?out=overlay", png(), {}),
+    ("POST", "/v1/mask?out=json", png(), {}),
+    ("POST", "/v1/mask?out=gif", png(), {}),
+    ("POST", "/v1/mask", png(), {"Accept": "text/html"}),
+    ("POST", "/v1/mask", b"", {}),
+    ("POST", "/v1/mask", b"text", {}),
+    ("POST", "/v1/mask", png(SICK), {}),
+    ("POST", "/v1/mask", png(), {"Content_Encoding": "br"}),
+    ("POST", "/v1/mask", bytes(2**26 + 1), {}),
+    ("GET", "/v1/mask", None, {}),
+    ("POST", "/v1/model", b"x", {}),
+    ("GET", "/v1/model", None, {"Host": "evil.example"}),
+    ("GET", "/v1/model", None, {"Origin": "http://evil.example"}),
+    ("GET", "/v1/model", None, {"Host": ""}),
+]
+
+
+def test_the_document_has_exactly_the_routes(server):
+    paths = server.ask("/openapi.json").json["paths"]
+    app = App(Brightness(), ServeOptions(), workers=1, token=None)
+    routes = {(route.path, method) for route in app.asgi._app.routes for method in route.methods - {"HEAD"}}
+    app.close()
+    assert {(path, method.upper()) for path, methods in paths.items() for method in methods} == routes
+    assert len(routes) == 6
+
+
+@pytest.mark.parametrize(("method", "path", "body", "headers"), PROBES)
+def test_every_answer_is_documented(method, path, body, headers, server):
+    described = server.ask("/openapi.json").json
+    reply = server.ask(path, body, method=method, **headers)
+    methods = described["paths"][path.partition("?")[0]]
+    operation = methods.get(method.lower()) or next(iter(methods.values()))
+    response = operation["responses"][str(reply.status)]
+    kind = reply.headers["content-type"].partition(";")[0]
+    schema = response["content"][kind]["schema"]
+    if kind == "application/json":
+        assert faults(reply.json, schema, described) == []
+
+
+def test_a_fault_of_an_answer_is_noticed():
+    described = document([Endpoint("/x", None, "Do it.", {})], "1")
+    assert faults({"error": 3}, {"$ref": "#/components/schemas/Error"}, described) == ["$.error: 3 is no string"]
+    assert faults({}, {"$ref": "#/components/schemas/Error"}, described) == ["$: its names are []"]
+
+
+@pytest.mark.parametrize("given", ["json", "overlay", "png"])
+def test_the_parameters_of_the_document_are_those_that_are_read(given, server):
+    parameters = {each["name"]: each["schema"] for each in mask_operation(server)["parameters"]}
+    assert given in parameters["out"]["enum"]
+    for area in (parameters["min_area"]["minimum"], parameters["min_area"]["maximum"]):
+        assert server.ask(f"/v1/mask?out={given}&min_area={area}", png()).status == 200
+    for area in (parameters["min_area"]["minimum"] - 1, parameters["min_area"]["maximum"] + 1):
+        assert server.ask(f"/v1/mask?out={given}&min_area={area}", png()).status == 400
+
+
+def test_paths_need_the_token_as_the_document_says(start, tmp_path):
+    (tmp_path / "token").write_text("0123456789abcdef")
+    server = start(token_file=tmp_path / "token")
+    described = server.ask("/openapi.json", Authorization="Bearer 0123456789abcdef").json
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            refused = server.ask(path, None if method == "get" else b"x").status == 401
+            assert refused == bool(operation["security"]), path
+
+
+def mask_operation(server):
+    return server.ask("/openapi.json").json["paths"]["/v1/mask"]["post"]
+
+
+KINDS = {"string": str, "integer": int, "number": (int, float), "array": list, "object": dict, "null": type(None)}
+
+
+def faults(value, schema, described, place="$"):
+    """What is wrong in a value by its JSON schema, as far as this document uses them."""
+    if "$ref" in schema:
+        return faults(value, described["components"]["schemas"][schema["$ref"].rpartition("/")[2]], described, place)
+    if "oneOf" in schema:
+        fitting = [each for each in schema["oneOf"] if not faults(value, each, described, place)]
+        return [] if len(fitting) == 1 else [f"{place}: {value!r} fits {len(fitting)} schemas"]
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    if isinstance(value, bool) or not any(isinstance(value, KINDS[kind]) for kind in kinds):
+        return [f"{place}: {value!r} is no {kinds[0]}"]
+    if isinstance(value, dict) and "properties" in schema:
+        if set(value) != set(schema["required"]):
+            return [f"{place}: its names are {sorted(value)}"]
+        named = schema["properties"].items()
+        return [fault for name, each in named for fault in faults(value[name], each, described, f"{place}.{name}")]
+    if isinstance(value, list):
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+            return [f"{place}: it has {len(value)} items"]
+        return [fault for each in value for fault in faults(each, schema["items"], described, f"{place}[]")]
+    if isinstance(value, int | float) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        return [f"{place}: {value} is out of range"]
+    return []
+
+
+def test_operations_have_different_names(server):
+    text = server.ask("/openapi.json").content.decode()
+    names = re.findall(r'"operationId": "(\w+)"', text)
+    assert len(names) == len(set(names)) == 6
