@@ -1,6 +1,7 @@
 """Every command works in the base installation, an environment without torch and other extras."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import tomllib
 import venv
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from packaging.requirements import Requirement
@@ -26,6 +28,7 @@ from maskpencil.runtimes.export import add_graph
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 CPU = ("--device", "cpu", "--precision", "fp32")
+INSTALL_SERVE = r"install it with pip install 'maskpencil\[serve\]'"
 REMEDY = "needs torch; install it with pip install 'maskpencil[train]'"
 
 
@@ -45,10 +48,15 @@ def needed(requirements: list[str]) -> dict[str, Distribution]:
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment of links to the packages of the base installation; its Python."""
-    place = tmp_path_factory.mktemp("base") / "environment"
+    return environment(tmp_path_factory.mktemp("base"), PROJECT["dependencies"])
+
+
+def environment(folder: Path, requirements: list[str]) -> Path:
+    """Make a virtual environment of links to the packages that requirements need; its Python."""
+    place = folder / "environment"
     venv.create(place, symlinks=True)
     (packages,) = place.glob("lib/python*/site-packages")
-    for package in needed(PROJECT["dependencies"]).values():
+    for package in needed(requirements).values():
         for name in {file.parts[0] for file in package.files or () if file.parts[0] not in ("..", "__pycache__")}:
             (packages / name).symlink_to(Path(str(package.locate_file(name))))
     shutil.copytree(str(distribution("maskpencil")._path), packages / "maskpencil-0.dist-info")
@@ -223,6 +231,30 @@ def test_exported_files_run_and_exporting_names_the_missing_packages(run, model,
     assert "on cpu by openvino, exported in fp32" in out
     remedy = "error: an ONNX file needs onnxruntime; install it with pip install 'maskpencil[export]'\n"
     assert run("evaluate", tmp_path / "files" / "model.onnx", tiny_folder)[::2] == (2, remedy)
+
+
+@pytest.mark.slow
+def test_serving_names_the_missing_package(run, model):
+    missing = f"error: maskpencil serve needs (starlette|uvicorn|httptools); {INSTALL_SERVE}\n"
+    code, out, err = run("serve", model)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(missing, err)
+
+
+@pytest.mark.slow
+def test_the_base_installation_with_the_extra_serves(model, tiny_folder, tmp_path):
+    python = environment(tmp_path, [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["serve"]])
+    command = [python, "-m", "maskpencil", "serve", model, "--port", "0", "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    try:
+        url = process.stdout.readline().split(" ")[0]
+        request = Request(f"{url}/v1/mask?out=json", (tiny_folder / "images/val/0.png").read_bytes())
+        with urlopen(request) as answer:
+            assert json.load(answer)["size"] == [48, 64]
+    finally:
+        process.terminate()
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors.splitlines()[-1]) == (0, "stopped; 1 image segmented")
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ class Brightness(Predictor):
     def side_by_side(self) -> Iterator[int]:
         yield self.workers
 
-    def predict_batch(self, images, *, confidence=False, entropy=False) -> list[Prediction]:
+    def predict_batch(self, images, *, confidence=False, **_) -> list[Prediction]:
         self.seen.append(images[0].shape)
         assert self.may_run.wait(30)
         if images[0].shape[:2] == SICK:

@@ -85,7 +85,7 @@ def test_the_parameter_is_stronger_than_the_header(server):
 
 @pytest.mark.parametrize("accept", ["text/html", "image/png;q=0", "", ";;;,"])
 def test_a_form_that_does_not_exist_is_refused(accept):
-    with pytest.raises(RefusedError, match="^the answer can be image/png, image/jpeg, application/json") as caught:
+    with pytest.raises(RefusedError, match=r"^the answer can be image/png, image/jpeg, application/json") as caught:
         accepted_form(accept)
     assert caught.value.status == 406
 

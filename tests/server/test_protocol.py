@@ -1,4 +1,5 @@
 import time
+from contextlib import suppress
 
 import pytest
 from tests.server.clients import png, received, until
@@ -99,23 +100,17 @@ def test_a_client_that_never_reads_is_cut_off(start, monkeypatch):
     monkeypatch.setattr(protocol, "WRITE_SECONDS", 0.3)
     server = start()
     request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with server.connect() as connection:
-        connection.settimeout(10)
-        with pytest.raises((ConnectionError, TimeoutError)) as caught:
-            for _ in range(100_000):
-                connection.sendall(request)
-    assert caught.type is not TimeoutError
+    with server.connect() as connection, pytest.raises(ConnectionError):  # noqa: PT012
+        for _ in range(100_000):
+            connection.sendall(request)
 
 
 def test_connections_beyond_the_limit_are_closed_and_the_others_stay(start, monkeypatch):
     monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 20)
     server = start()
     held = [server.connect() for _ in range(20)]
-    with server.connect() as connection:
-        try:
-            assert connection.recv(10) == b""
-        except ConnectionError:
-            pass
+    with server.connect() as connection, suppress(ConnectionError):
+        assert connection.recv(10) == b""
     held[0].sendall(GET + b"\r\n")
     assert held[0].recv(65536).startswith(b"HTTP/1.1 200 ")
     for each in held:

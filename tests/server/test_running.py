@@ -1,6 +1,7 @@
 import socket
 import threading
 import time
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
@@ -27,7 +28,7 @@ def test_what_was_received_is_answered_at_the_end_and_nothing_else():
     assert server.count() == 2
     for connection in connections:
         connection.close()
-    with pytest.raises(OSError):
+    with pytest.raises(URLError):
         urlopen(f"{server.url}/healthz")
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("maskpencil")]
 
