@@ -7,6 +7,7 @@ from PIL import Image
 from tests.server.clients import Brightness, encoded, png
 
 from maskpencil.images import read_image, write_image
+from maskpencil.server import answers
 from maskpencil.server.answers import MEDIA_TYPES, Wish, accepted_form, answer, check_image
 from maskpencil.server.refusals import RefusedError
 
@@ -150,3 +151,13 @@ def test_the_steps_are_timed():
     made = answer(Brightness(), png(), Wish())
     assert list(made.timing) == ["read", "predict", "write"]
     assert all(ms >= 0 for ms in made.timing.values())
+
+
+def test_a_mask_of_very_many_regions_is_refused_as_json_with_the_remedy(server, monkeypatch):
+    monkeypatch.setattr(answers, "MAX_REGIONS", 1)
+    reply = server.ask("/v1/mask?out=json", png((4, 12)))
+    assert (reply.status, reply.json) == (
+        422,
+        {"error": "the mask has 2 regions, but JSON takes at most 1; give a larger min_area"},
+    )
+    assert server.ask("/v1/mask?out=json&min_area=25", png((4, 12))).status == 200

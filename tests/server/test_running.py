@@ -101,3 +101,13 @@ def test_a_segmenter_gives_the_masks_of_predictions(make_segmenter, tmp_path):
             assert answer.read() == (tmp_path / "mask.png").read_bytes()
         with urlopen(f"{server.url}/v1/model") as answer:
             assert b'"image_size": [64, 64]' in answer.read()
+
+
+def test_a_server_that_breaks_is_noticed(monkeypatch):
+    async def breaks(self, counter):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), serve(Brightness(), options=ServeOptions(port=0)) as server:  # noqa: PT012
+        assert server.is_running()
+        monkeypatch.setattr(running.uvicorn.Server, "on_tick", breaks)
+        until(lambda: not server.is_running())

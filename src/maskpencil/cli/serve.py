@@ -22,6 +22,9 @@ from maskpencil.plain_text import counted
 from maskpencil.signals import stopped_by_signals
 from maskpencil.terminal import RESULTS, say, show
 
+POLL_SECONDS = 0.5
+"""Seconds between two checks that the server still runs."""
+
 
 def command(
     model: Annotated[
@@ -104,5 +107,6 @@ def command(
         show(f"{server.url}  POST /v1/mask?out=png|overlay|json  GET /v1/model /openapi.json /healthz /readyz /metrics")
         RESULTS.flush()
         say(f"{predictor.title}, {counted(server.workers, 'image')} at the same time; Ctrl-C stops the server")
-        stop.wait()
+        while server.is_running() and not stop.wait(POLL_SECONDS):
+            pass
     say(f"stopped; {counted(server.count(), 'image')} segmented")

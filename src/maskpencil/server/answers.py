@@ -26,6 +26,10 @@ PARAMETERS = ("out", "min_area")
 """The parameters in the address of a request."""
 
 MAX_AREA = 2**31 - 1
+"""The largest value of the parameter `min_area`."""
+
+MAX_REGIONS = 20_000
+"""The largest number of regions in JSON."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,11 @@ def class_facts(classes: ClassSet) -> list[dict[str, Any]]:
 
 
 def described(prediction: Prediction, *, min_area: int) -> dict[str, Any]:
-    """Return the share of each class and the regions of at least `min_area` pixels as plain values for JSON."""
+    """Return the share of each class and the regions of at least `min_area` pixels as plain values for JSON.
+
+    Raises:
+        RefusedError: there are more than `MAX_REGIONS` regions.
+    """
     counts = np.bincount(prediction.label_map.ravel(), minlength=256).tolist()
     total = prediction.label_map.size
     classes = [
@@ -150,6 +158,10 @@ def described(prediction: Prediction, *, min_area: int) -> dict[str, Any]:
         for facts in class_facts(prediction.classes)
     ]
     regions = prediction.regions(min_area=min_area)
+    if len(regions) > MAX_REGIONS:
+        raise RefusedError(
+            422, f"the mask has {len(regions)} regions, but JSON takes at most {MAX_REGIONS}; give a larger min_area"
+        )
     return {
         "size": list(prediction.label_map.shape),
         "classes": classes,

@@ -32,11 +32,13 @@ class RunningServer:
         url: its address, such as http://127.0.0.1:8000.
         workers: the number of images that are computed at the same time.
         count: returns the number of images that were segmented.
+        is_running: returns False if the server ended by an error, which the end of the block raises.
     """
 
     url: str
     workers: int
     count: Callable[[], int]
+    is_running: Callable[[], bool]
 
 
 @contextmanager
@@ -73,7 +75,7 @@ def serve(
             server = _Server(app, options, listener)
             server.start()
             try:
-                yield RunningServer(_url(options.host, listener), workers, lambda: app.images)
+                yield RunningServer(_url(options.host, listener), workers, lambda: app.images, server.is_running)
             finally:
                 server.stop()
 
@@ -101,6 +103,10 @@ class _Server(uvicorn.Server):
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="maskpencil-http", daemon=True)
 
+    def is_running(self) -> bool:
+        """Return whether the thread runs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Start the thread, and wait until the server accepts requests."""
         self._thread.start()
@@ -116,6 +122,8 @@ class _Server(uvicorn.Server):
         except KeyboardInterrupt:
             self.force_exit = True
             raise
+        if self._failure is not None:
+            raise self._failure
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept requests."""
@@ -135,7 +143,7 @@ class _Server(uvicorn.Server):
     def _work(self) -> None:
         try:
             self.run(sockets=[self._listener])
-        except BaseException as error:  # raised again by `start`
+        except BaseException as error:  # raised again by `start` or `stop`
             self._failure = error
         finally:
             self._begun.set()
