@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import maskpencil
 from maskpencil.classes import read_classes
@@ -38,10 +39,11 @@ def needed(requirements: list[str]) -> dict[str, Distribution]:
     waiting = [Requirement(line) for line in requirements]
     while waiting:
         requirement = waiting.pop()
-        if requirement.name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+        name = canonicalize_name(requirement.name)
+        if name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
             continue
-        found[requirement.name] = distribution(requirement.name)
-        waiting += [Requirement(line) for line in found[requirement.name].requires or []]
+        found[name] = distribution(name)
+        waiting += [Requirement(line) for line in found[name].requires or []]
     return found
 
 
