@@ -1,8 +1,12 @@
+import re
+import socket
 import time
 from contextlib import suppress
 
+import numpy as np
 import pytest
-from tests.server.clients import png, received, until
+from PIL import Image
+from tests.server.clients import encoded, png, received, until
 
 from maskpencil.server import protocol
 
@@ -103,6 +107,31 @@ def test_a_client_that_never_reads_is_cut_off(start, monkeypatch):
     with server.connect() as connection, pytest.raises(ConnectionError):  # noqa: PT012
         for _ in range(100_000):
             connection.sendall(request)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("header", ["", "Connection: close\r\n"])
+def test_a_client_that_reads_slowly_gets_all_of_its_answer(header, start, monkeypatch):
+    monkeypatch.setattr(protocol, "WRITE_SECONDS", 0.15)
+    server = start()
+    noise = np.random.default_rng(0).integers(0, 255, (1500, 1500, 3), np.uint8)
+    body = encoded(Image.fromarray(noise), "BMP")
+    head = f"POST /v1/mask?out=overlay HTTP/1.1\r\nHost: localhost\r\n{header}Content-Length: {len(body)}\r\n\r\n"
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        connection.connect(server.address)
+        connection.settimeout(20)
+        connection.sendall(head.encode() + body)
+        answer = connection.recv(2**16)
+        length = int(re.search(rb"content-length: (\d+)", answer)[1])
+        begun = time.monotonic()
+        while len(answer.partition(b"\r\n\r\n")[2]) < length:
+            part = connection.recv(2**16)
+            assert part, "the connection was closed before the end of the answer"
+            answer += part
+            time.sleep(0.01)
+    assert length > 2**21
+    assert time.monotonic() - begun > 0.4
 
 
 def test_connections_beyond_the_limit_are_closed_and_the_others_stay(start, monkeypatch):

@@ -4,10 +4,13 @@ Middleware cannot help here, since it runs only when the headers of a request ar
 """
 
 import asyncio
+import socket
 from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from maskpencil.server.body import LEAST_RATE
 
 HEAD_SECONDS = 10.0
 """The longest time from the first byte of a request, or from the start of the connection, to the end of its headers."""
@@ -16,7 +19,10 @@ MAX_HEAD = 2**16
 """The largest size of the headers of a request in bytes."""
 
 WRITE_SECONDS = 20.0
-"""The longest time for which a client may leave its answer unread."""
+"""The time after which a client must have read `LEAST_RATE` of its answer, or all of it."""
+
+SEND_BUFFER = 2**17
+"""The bytes of an answer that the system takes at a time; with more it would not show whether a slow client reads."""
 
 CLOSING_SECONDS = 2.0
 """The longest time for which a client is heard after an answer that came before the end of its request."""
@@ -35,25 +41,27 @@ class _Closing:
     def __init__(self, transport: asyncio.Transport, protocol: "LimitedProtocol") -> None:
         self._transport, self._protocol = transport, protocol
         self._timer: asyncio.TimerHandle | None = None
+        self._is_closed = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def is_closing(self) -> bool:
         """Return whether `close` was called or the connection is lost."""
-        return self._timer is not None or self._transport.is_closing()
+        return self._is_closed or self._transport.is_closing()
 
     def close(self) -> None:
         """Close the connection after the answer was sent."""
-        if self._timer is not None or self._transport.is_closing():
+        if self.is_closing():
             return
+        self._is_closed = True
         if self._protocol.is_receiving:
             self._timer = self._protocol.loop.call_later(CLOSING_SECONDS, self._transport.abort)
             self._protocol.flow.resume_reading()
             with suppress(OSError):  # the client is gone
                 self._transport.write_eof()
         else:
-            self._timer = self._protocol.loop.call_later(WRITE_SECONDS, self._transport.abort)
+            self._protocol.watch_writing()
             self._transport.close()
 
     def lost(self) -> None:
@@ -80,6 +88,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._write_timer: asyncio.TimerHandle | None = None
         self._closing = _Closing(transport, self)
         super().connection_made(self._closing)  # type: ignore[arg-type]
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
         else:
@@ -88,7 +97,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop all timers."""
         self._cancel_head()
-        self.resume_writing()
+        self._cancel_write()
         self._closing.lost()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
@@ -139,17 +148,34 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def pause_writing(self) -> None:
-        """Begin to wait for a client that does not read its answer."""
+        """Begin to wait for a client that reads its answer slowly."""
         super().pause_writing()
-        if self._write_timer is None:
-            self._write_timer = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+        self.watch_writing()
 
     def resume_writing(self) -> None:
         """Send more to a client that has read."""
+        if not self.transport.is_closing():
+            self._cancel_write()
+        super().resume_writing()
+
+    def watch_writing(self) -> None:
+        """Close the connection unless the client reads what was written, at `LEAST_RATE` or faster."""
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(
+                WRITE_SECONDS, self._check_writing, self.transport.get_write_buffer_size()
+            )
+
+    def _check_writing(self, before: int) -> None:
+        self._write_timer = None
+        if self.transport.get_write_buffer_size() > before - LEAST_RATE * WRITE_SECONDS:
+            self.transport.abort()
+        else:
+            self.watch_writing()
+
+    def _cancel_write(self) -> None:
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
-        super().resume_writing()
 
     def _await_head(self) -> None:
         if self._head_timer is None:
