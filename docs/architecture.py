@@ -160,6 +160,10 @@ PLACES: dict[str, list[Step]] = {
         ("data/faults.py", "fault", "how a check in one of these files reports"),
     ],
     "a command": [("cli/__init__.py", "COMMANDS", "a file in this folder with `command`, entered here")],
+    "a route of the server": [
+        ("server/app.py", "App._endpoints", "the table that makes the routes and openapi.json"),
+        ("server/openapi.py", "Endpoint", "what a route says of itself"),
+    ],
     "a section of the report": [
         ("report/report.py", "write_report", "what the report consists of, in its order"),
         ("report/sections.py", "scores_section", "each section is a function like this"),
