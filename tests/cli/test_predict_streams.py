@@ -22,7 +22,7 @@ def no_network(monkeypatch):
     import maskpencil.segmenter
 
     segmenter = BrightnessSegmenter()
-    segmenter.runtime = SimpleNamespace(title="nothing", batch_size=1)
+    segmenter.title = "nothing"
     segmenter.limit, segmenter.has_blended = lambda **_: None, False
     monkeypatch.setattr(maskpencil.segmenter, "Segmenter", SimpleNamespace(from_pretrained=lambda *_, **__: segmenter))
     return segmenter
