@@ -1,5 +1,6 @@
 """Score a segmenter on a labeled folder: `DetailedScores` of all classes and, on request, `RoadScores` of one class."""
 
+import math
 import os
 import re
 from collections.abc import Callable, Generator, Sequence
@@ -28,6 +29,9 @@ BATCH_PIXELS = 2**17
 
 MIN_VIDEOS = 8
 """The smallest number of videos by which intervals are computed; fewer say little about others."""
+
+SHORT = 8
+"""Frames are compared with most other frames of the same video, even if it is short: see `neighboring_frames`."""
 
 _FRAME_NUMBER = re.compile(r"\d+$")
 
@@ -146,7 +150,8 @@ def video_names(pairs: Sequence[Pair]) -> list[str]:
 def neighboring_frames(pairs: Sequence[Pair], reach: int) -> list[list[int]]:
     """Return for each pair the indices of the pairs that are at most `reach` frames of its video away, and its own.
 
-    Videos are recognized by names, see `video_names`; pairs that are no frames have no neighbors.
+    Videos are recognized by names, see `video_names`; pairs that are no frames have no neighbors. In a short video
+    fewer frames count, so that most of the others remain: one in `SHORT` of its frames, before and after.
     """
     videos = video_names(pairs)
     found = [[index] for index in range(len(pairs))]
@@ -155,8 +160,9 @@ def neighboring_frames(pairs: Sequence[Pair], reach: int) -> list[list[int]]:
         frames.setdefault(video, []).append(index)
     for own in frames.values():
         own.sort(key=lambda index: int(pairs[index].name[len(videos[index]) :]))
+        near = min(reach, math.ceil(len(own) / SHORT))
         for rank, index in enumerate(own):
-            found[index] = own[max(0, rank - reach) : rank + reach + 1]
+            found[index] = own[max(0, rank - near) : rank + near + 1]
     return found
 
 

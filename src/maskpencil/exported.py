@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from maskpencil.classes import ClassSet
-from maskpencil.errors import ConfigError, ModelError, first_line, last_line
+from maskpencil.errors import ConfigError, ImageError, MaskPencilError, ModelError, first_line, last_line
 from maskpencil.extras import needed_for
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import file_palette
 from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor
-from maskpencil.regular_files import mapping, one_of, read_regular
+from maskpencil.regular_files import mapping, one_of, parse_json, read_regular
 from maskpencil.runtimes.base import relative_entropy
 from maskpencil.runtimes.graph_files import MAX_XML_BYTES, checked_xml
 from maskpencil.runtimes.upsampling import Floats
@@ -38,6 +38,9 @@ Weights = Literal["fp32", "fp16", "int8"]
 
 MAX_BYTES = 2**31 - 1
 """The largest size of an exported file: ONNX files cannot be larger."""
+
+MAX_PIXELS = 2**24
+"""The largest number of pixels of an image, which is computed as a whole: with 20 classes it takes several GiB."""
 
 _VERSION = 1
 
@@ -83,7 +86,7 @@ class ExportFacts:
                 "export MODEL wrote"
             )
         try:
-            facts = mapping(json.loads(metadata[FACTS]), FACTS)
+            facts = mapping(parse_json(metadata[FACTS].encode()), FACTS)
             if facts.get("version") != _VERSION:
                 raise ModelError(f"{path}: is of a newer version of maskpencil export; upgrade maskpencil")
             return cls(
@@ -91,7 +94,9 @@ class ExportFacts:
                 one_of(facts.get("output"), "output", ("labels", "logits")),
                 one_of(facts.get("weights"), "weights", ("fp32", "fp16", "int8")),
             )
-        except (ValueError, ConfigError) as error:
+        except ModelError:
+            raise
+        except (ValueError, MaskPencilError) as error:
             raise ModelError(
                 f"{path}: its metadata are damaged ({first_line(error)}); export the model again"
             ) from error
@@ -243,7 +248,7 @@ class ExportedModel(Predictor):
         """
         if self.facts.output == "logits" or entropy:
             return self._of_probabilities(images, confidence=confidence, entropy=entropy)
-        labels, sure = self.engine.run(np.stack(images))
+        labels, sure = self._run(images)
         return [
             Prediction(image, label_map, each if confidence else None, self.classes)
             for image, label_map, each in zip(images, labels, sure, strict=True)
@@ -272,10 +277,41 @@ class ExportedModel(Predictor):
                 "the exported file computes labels and the confidence, but not the probabilities of all classes; "
                 "export the model again with --output logits, or use the model folder"
             )
-        (logits,) = self.engine.run(np.stack(images))
+        (logits,) = self._run(images)
         exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: Floats = exponents / exponents.sum(axis=1, keepdims=True)
         return probabilities
+
+    def _run(self, images: Sequence[RGBImage]) -> list[npt.NDArray[Any]]:
+        """Return the outputs for images of one size, after checking their shapes and values.
+
+        Raises:
+            ImageError: an image is too large.
+            ModelError: the network fails, or its outputs are not those of the metadata, or not finite.
+        """
+        height, width = images[0].shape[:2]
+        size = f"an image of {width} x {height} pixels"
+        if height * width > MAX_PIXELS:
+            raise ImageError(
+                f"{size} is larger than the {MAX_PIXELS:,} pixels that an exported file segments at once; use the "
+                "model folder, which cuts images into tiles"
+            )
+        try:
+            outputs = self.engine.run(np.stack(images))
+        except Exception as error:  # the engines have no common class of errors
+            raise ModelError(f"the exported file fails on {size} ({last_line(error)}); use the model folder") from error
+        whole = len(images), height, width
+        expected: list[tuple[tuple[int, ...], str]] = [(whole, "u"), (whole, "f")]
+        if self.facts.output == "logits":
+            expected = [((len(images), len(self.classes), height, width), "f")]
+        if [(output.shape, output.dtype.kind) for output in outputs] != expected:
+            raise ModelError(f"the exported file has other outputs than its metadata name, for {size}; export it again")
+        if not np.isfinite(outputs[-1]).all() or (len(outputs) > 1 and outputs[0].max() >= len(self.classes)):
+            raise ModelError(
+                f"the exported file's outputs for {size} are not finite or no class; export an earlier model, or with "
+                "--weights fp32"
+            )
+        return outputs
 
     def _of_probabilities(self, images: Sequence[RGBImage], *, confidence: bool, entropy: bool) -> list[Prediction]:
         probabilities = self.probabilities_batch(images)

@@ -226,6 +226,11 @@ def short_name(path: str | os.PathLike[str]) -> str:
     return path.name if path.is_dir() else path.name.partition(".")[0]
 
 
+def named(path: Path) -> Path:
+    """Return a path with a name to which a number or a suffix can be added, which "." and ".." lack."""
+    return path.resolve() if path.name in ("", "..") else path
+
+
 def numbered_folder(path: str | os.PathLike[str]) -> Path:
     """Make the folder `path`, or the first unused folder of `path`-2, `path`-3, ..., so that nothing is overwritten.
 
@@ -234,9 +239,7 @@ def numbered_folder(path: str | os.PathLike[str]) -> Path:
     Raises:
         OutputError: the folder cannot be made.
     """
-    path = Path(path)
-    if path.name in ("", ".."):  # "." has no name a number could be added to
-        path = path.resolve()
+    path = named(Path(path))
     candidate, number = path, 1
     with _output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,12 @@
 """Exported files give the model's masks, and the gate refuses those that do not."""
 
 import json
+import math
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +16,13 @@ from torch import nn
 
 from maskpencil.classes import ClassSet
 from maskpencil.cli import main
-from maskpencil.errors import ConfigError, ModelError, OutputError
+from maskpencil.cli.options import FILE_COMMANDS
+from maskpencil.errors import ConfigError, ImageError, ModelError, OutputError
 from maskpencil.evaluation import evaluate
 from maskpencil.export import ExportOptions, export_model, network, parity, verify_export
 from maskpencil.export.network import ExportedNetwork
 from maskpencil.export.parity import Comparison, drawn_samples
-from maskpencil.exported import ExportedModel
+from maskpencil.exported import Engine, ExportedModel, ExportFacts
 from maskpencil.images import read_image, write_image
 from maskpencil.inference.predict import predict
 from maskpencil.label_maps import read_mask_pixels
@@ -215,7 +218,7 @@ def test_a_file_is_verified_later_and_that_of_another_model_is_not(
     other.save(tmp_path / "other")
     assert main(["verify", str(files[0]), str(tmp_path / "other"), "--out", str(tmp_path / "differ")]) == 1
     assert "does not give the model's masks" in capsys.readouterr().err
-    assert (tmp_path / "differ-difference" / "difference.png").is_file()
+    assert (tmp_path / "differ" / "difference.png").is_file()
     make_segmenter(smallest_backbone).save(tmp_path / "others")
     with pytest.raises(ModelError, match=r"has the classes ground, box, .* give the model that was exported"):
         verify_export(files[0], tmp_path / "others")
@@ -238,6 +241,8 @@ def test_exported_files_replace_model_folders_on_the_command_line(
     assert main(["report", file, str(tiny_folder), "--out", str(tmp_path / "report.html")]) == 0
     assert main(["benchmark", file, str(photos[1]), "--repeats", "1", "--out", str(tmp_path / "chart.png")]) == 0
     assert "exported file" in capsys.readouterr().out
+    assert main(["predict", file, str(photos[0]), "--out", str(tmp_path / "few"), "--memory", "64MiB"]) == 2
+    assert "--memory does not apply to the exported file" in capsys.readouterr().err
     for option, value in (("--runtime", "torch"), ("--precision", "bf16"), ("--image-size", "64x64")):
         assert main(["evaluate", file, str(tiny_folder), option, value]) == 2
         assert f"{option} does not apply to the exported file" in capsys.readouterr().err
@@ -245,7 +250,7 @@ def test_exported_files_replace_model_folders_on_the_command_line(
     assert "export the model again with --output logits" in capsys.readouterr().err
     assert main(["train", str(tiny_folder), "--init", file]) in (1, 2)
     assert main(["quantize", file, str(tiny_folder)]) == 1
-    assert "exported files are for predict, evaluate, report, benchmark and info" in capsys.readouterr().err
+    assert f"exported files are for {', '.join(FILE_COMMANDS[:-1])} and {FILE_COMMANDS[-1]}" in capsys.readouterr().err
     assert main(["info", file]) == 0
     assert "classes      ground, box, ball" in capsys.readouterr().out
     assert main(["verify", str(tmp_path / "model"), file]) == 2
@@ -303,3 +308,63 @@ def test_a_file_of_others_is_refused_in_one_line(name, content, said, tmp_path, 
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith(f"error: {tmp_path / name}: ")
     assert said in line
+
+
+class Fixed(Engine):
+    """An engine whose outputs are given."""
+
+    name = "fixed"
+    metadata: Mapping[str, str] = {}
+
+    def __init__(self, *outputs: np.ndarray) -> None:
+        self.outputs = list(outputs)
+
+    def run(self, pixels: np.ndarray) -> list[np.ndarray]:  # noqa: ARG002
+        return self.outputs
+
+
+def test_outputs_that_are_not_finite_or_of_another_shape_are_an_error_and_never_a_class() -> None:
+    image = np.zeros((2, 3, 3), np.uint8)
+    labels, sure = np.zeros((1, 2, 3), np.uint8), np.ones((1, 2, 3), np.float32)
+    good = ExportedModel(Fixed(labels, sure), ExportFacts(CLASSES, "labels", "fp32"))
+    assert (good.predict_batch([image])[0].label_map == 0).all()
+    nan = np.full_like(sure, np.nan)
+    for outputs in ((labels, nan), (labels + 3, sure), (labels,), (labels[:, :1], sure), (labels, sure[:, :1])):
+        model = ExportedModel(Fixed(*outputs), ExportFacts(CLASSES, "labels", "fp32"))
+        with pytest.raises(ModelError, match="outputs"):
+            model.predict_batch([image])
+    logits = np.full((1, 3, 2, 3), np.nan, np.float32)
+    with pytest.raises(ModelError, match="not finite"):
+        ExportedModel(Fixed(logits), ExportFacts(CLASSES, "logits", "fp32")).predict_batch([image])
+
+
+def test_an_image_that_is_too_large_for_an_exported_file_is_refused_with_the_remedy(monkeypatch) -> None:
+    monkeypatch.setattr("maskpencil.exported.MAX_PIXELS", 5)
+    model = ExportedModel(Fixed(), ExportFacts(CLASSES, "labels", "fp32"))
+    with pytest.raises(ImageError, match=r"3 x 2 pixels is larger than the 5 pixels .* use the model folder"):
+        model.predict_batch([np.zeros((2, 3, 3), np.uint8)])
+
+
+def test_weights_whose_outputs_are_not_finite_or_never_scored_do_not_pass_the_gate() -> None:
+    whole = parity.Parity(1, 100, 100, 0, 0.0, 0.0, "fp16")
+    assert whole.faults == []
+    assert replace(whole, largest_difference=math.inf).faults == ["some outputs are not finite"]
+    assert "no pixel of the data is labeled" in replace(whole, weights="int8", drop=None).faults[0]
+    assert "mean IoU drops by 0.40 points" in replace(whole, weights="int8", drop=0.4).faults[0]
+
+
+def test_an_onnx_file_reads_no_other_file(tmp_path, capsys) -> None:
+    from onnx import TensorProto, helper
+
+    (tmp_path / "secret").write_bytes(bytes(range(64)))
+    tensor = TensorProto(name="secret", data_type=TensorProto.UINT8, dims=[64], data_location=TensorProto.EXTERNAL)
+    for place in ("secret", str(tmp_path / "secret"), "../secret"):
+        del tensor.external_data[:]
+        tensor.external_data.add(key="location", value=place)
+        node = helper.make_node("Identity", ["secret"], ["labels"])
+        output = helper.make_tensor_value_info("labels", TensorProto.UINT8, [64])
+        graph = helper.make_graph([node], "reads", [], [output], [tensor])
+        model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)])
+        (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            ExportedModel.from_file(tmp_path / "model.onnx")

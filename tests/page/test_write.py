@@ -152,6 +152,10 @@ def test_a_site_has_the_network_beside_the_page(model: Path, tmp_path: Path) -> 
     (tmp_path / "mine" / "index.html").write_text("my own")
     with pytest.raises(OutputError, match="mine: is not from maskpencil page"):
         write_site(model, tmp_path / "mine")
+    (site.path / "CNAME").write_text("road.example")
+    with pytest.raises(OutputError, match="site: holds CNAME, which is not from maskpencil page"):
+        write_site(model, site.path)
+    assert (site.path / "CNAME").read_text() == "road.example"
     with pytest.raises(OutputError, match="is a file; give the name of a folder"):
         write_site(model, site.path / "index.html")
 

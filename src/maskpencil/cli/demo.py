@@ -7,7 +7,7 @@ from typing import Annotated
 
 from maskpencil.cli.evaluate import table
 from maskpencil.cli.options import LENGTH, OUTPUT, Device, option
-from maskpencil.extras import how_to_install, is_installed
+from maskpencil.errors import MaskPencilError
 from maskpencil.files import numbered_folder
 from maskpencil.progress import ProgressBar
 from maskpencil.terminal import say, show
@@ -87,10 +87,11 @@ def command(
     page = folder / "page.html"
     if not are_built():
         say(f"note: without {page}, whose scripts are not built; make page-assets builds them")
-    elif not is_installed("onnx"):
-        say(f"note: without {page}, which needs {how_to_install('onnx')}")
     else:
-        write_page(run.model, page, title="A drawn street")
+        try:
+            write_page(run.model, page, title="A drawn street")
+        except MaskPencilError as error:  # such as a package that is not installed
+            say(f"note: without {page}: {error}")
 
     show(*table(scores), "", f"Done in {time.monotonic() - started:.0f} s. Look at")
     show(f"  {folder / 'overlays' / 'drive.mp4'}   the drive, segmented by the network")

@@ -70,8 +70,8 @@ def command(
     out: Annotated[
         Path | None,
         option(
-            f"The folder to write, which must not exist yet or must be empty; by default {RUNS}/NAME, where NAME is "
-            "the name of the run.",
+            f"The folder to write; if it exists, a number is appended. By default {RUNS}/NAME, where NAME is the name "
+            "of the run.",
             OUTPUT,
             "FOLDER",
         ),
@@ -104,7 +104,10 @@ def command(
             places = Places(images, masks, split_file)
             folder = open_folder(data, classes=read_model_config(model).classes, places=places, report=bar.update_of)
     name = model.resolve().parent.name if model.name == "model" else short_name(model)
-    with new_folder(out or RUNS / name) as place:
+    wanted = out or RUNS / name
+    with new_folder(wanted) as place:
+        if place.name != wanted.resolve().name:
+            say(f"{wanted}: exists; the files are written to {place}")
         result = export_model(model, place, options=options, data=folder, image_size=image_size, report=say)
     for form, parity in result.parities.items():
         lost = "" if parity.drop is None else f", {parity.drop:+.2f} points of mean IoU lost"

@@ -305,7 +305,12 @@ def load_predictor(
             compiled=compiled,
         )
     given = {"--runtime": runtime != "auto", "--device": device not in ("auto", "cpu"), "--compile": compiled}
-    given |= {"--precision": precision != "auto", "--image-size": image_size is not None, "--tile": tile is not None}
+    given |= {
+        "--memory": memory is not None,
+        "--precision": precision != "auto",
+        "--image-size": image_size is not None,
+        "--tile": tile is not None,
+    }
     for name in (name for name, is_given in given.items() if is_given):
         raise ConfigError(
             f"{name} does not apply to the exported file {model}, which runs on the CPU as it was exported; leave "

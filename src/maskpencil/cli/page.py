@@ -25,7 +25,8 @@ def command(
     weights: Annotated[
         Literal["fp16", "fp32"],
         option(
-            "The number format of the weights: fp16, or fp32 for exactly the model's labels at twice the size.", MODEL
+            "The number format of the weights: fp16; or fp32, twice as large, with the model's labels up to near ties.",
+            MODEL,
         ),
     ] = "fp16",
     no_webgpu: Annotated[

@@ -120,13 +120,14 @@ def command(
     ] = None,
     image_size: ImageSize = None,
     memory: Annotated[
-        str,
+        str | None,
         option(
-            "The memory that the network may use for one image; an image that needs more is split into tiles.",
+            "The memory that the network may use for one image; an image that needs more is split into tiles. By "
+            "default 1GiB.",
             NETWORK,
             "SIZE",
         ),
-    ] = "1GiB",
+    ] = None,
     tile: Annotated[
         int | None,
         option("Instead of --memory: the side of the square tiles in pixels, a multiple of 32.", NETWORK, "PIXELS"),

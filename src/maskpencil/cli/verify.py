@@ -31,9 +31,7 @@ def command(
     split_file: SplitFile = None,
     out: Annotated[
         Path,
-        option(
-            "Where an image of the difference is written, if there is one: a new folder of this name.", OUTPUT, "NAME"
-        ),
+        option("The new folder for an image of the difference, if there is one.", OUTPUT, "FOLDER"),
     ] = Path("runs/verify/difference"),
 ) -> None:
     """Check that an exported file gives the same masks as the model, on this machine."""

@@ -27,7 +27,7 @@ from maskpencil.export.network import (
 from maskpencil.export.parity import Comparison, Parity, Pixels, Run, data_samples, drawn_samples
 from maskpencil.export.readme import readme
 from maskpencil.exported import ExportedModel, ExportFacts, OnnxEngine, Output, Weights
-from maskpencil.files import folder_written_whole, numbered_folder
+from maskpencil.files import folder_written_whole, named, numbered_folder
 from maskpencil.images import write_image
 from maskpencil.model_folder import ModelParts
 from maskpencil.parsing import read_choice, read_path
@@ -134,7 +134,7 @@ def export_model(
             `difference.png` is written, in a folder of its own.
         OutputError: the folder cannot be written, or is not empty.
     """
-    options, out = options or ExportOptions(), read_path("out", out)
+    options, out = options or ExportOptions(), named(read_path("out", out))
     segmenter = _loaded(model, image_size)
     parts = ModelParts(segmenter.network, segmenter.classes, segmenter.preprocessing, segmenter.training)
     folder = None if data is None else _opened(data, segmenter)
@@ -151,7 +151,8 @@ def export_model(
         for form in options.to:
             report(f"writing and comparing {FILES[form][0]}")
             run = _written(form, network, content, facts, place, title)
-            parity = compared(run, segmenter, facts, folder, options.split, out, name=FILES[form][0])
+            differ = out.with_name(f"{out.name}-difference")
+            parity = compared(run, segmenter, facts, folder, options.split, differ, name=FILES[form][0])
             result.parities[form] = parity
             result.sizes[form] = sum((place / name).stat().st_size for name in FILES[form])
         (place / README).write_text(readme(_name_of(model), facts, result.parities), encoding="utf-8")
@@ -173,7 +174,8 @@ def onnx_of(model: str | os.PathLike[str], weights: Literal["fp32", "fp16"] = "f
     parts = ModelParts(segmenter.network, segmenter.classes, segmenter.preprocessing, segmenter.training)
     facts = ExportFacts(parts.classes, "labels", weights)
     content = _onnx_content(ExportedNetwork(parts, facts.output), str(model), facts, None)
-    compared(OnnxEngine(content).run, segmenter, facts, None, "val", Path("runs/export/page"), name=str(model))
+    differ = Path("runs/page/difference")
+    compared(_onnx_engine(content).run, segmenter, facts, None, "val", differ, name=f"{model} in {weights}")
     return content
 
 
@@ -192,7 +194,7 @@ def verify_export(
         model: the model folder.
         data: images and masks to compare on.
         split: the split of the data.
-        out: if the masks differ, `difference.png` is written into a new folder beside this path.
+        out: if the masks differ, `difference.png` is written into a new folder of this name.
 
     Raises:
         ConfigError: a required package is not installed.
@@ -211,7 +213,7 @@ def verify_export(
             f"{', '.join(segmenter.classes.names)}; give the model that was exported"
         )
     folder = None if data is None else _opened(data, segmenter)
-    return compared(exported.engine.run, segmenter, exported.facts, folder, split, Path(out), name=str(file))
+    return compared(exported.engine.run, segmenter, exported.facts, folder, split, Path(out), name=str(file), end="")
 
 
 def compared(
@@ -223,37 +225,39 @@ def compared(
     out: Path,
     *,
     name: str,
+    end: str = "; nothing was written",
 ) -> Parity:
     """Compare an exported network with its model.
 
+    In fp32 the masks of drawn images and of the data must agree; for fp16 and int8 those of the data, if there are any.
+
     Raises:
-        ModelError: the networks give different masks; `difference.png` is written into a new folder beside `out`.
+        ModelError: the networks give different masks; `difference.png` is written into a new folder `out`, and `end`
+            follows the reason.
     """
     comparison = Comparison(
         run, segmenter.logits_batch, output=facts.output, weights=facts.weights, num_classes=len(facts.classes)
     )
-    if data is None or facts.weights == "fp32":
-        for sample in drawn_samples():
-            _add(comparison, sample, name)
+    for sample in drawn_samples():
+        _add(comparison, sample, name, is_counted=data is None or facts.weights == "fp32")
     for sample, target in data_samples(data, split) if data else ():
         _add(comparison, sample, name, target)
     parity = comparison.result()
     if parity.faults:
         shown = ""
         if comparison.difference:
-            place = numbered_folder(out.with_name(f"{out.name}-difference")) / DIFFERENCE
+            place = numbered_folder(out) / DIFFERENCE
             write_image(place, comparison.difference.drawn(facts.classes))
             shown = f"; {place} shows the model's mask, the exported one and where they differ"
-        raise ModelError(
-            f"{name}: does not give the model's masks ({'; '.join(parity.faults)}); nothing was written{shown}"
-        )
+        remedy = "" if facts.weights == "fp32" else "; train longer, or give --weights fp32"
+        raise ModelError(f"{name}: does not give the model's masks ({'; '.join(parity.faults)}){end}{shown}{remedy}")
     return parity
 
 
-def _add(comparison: Comparison, sample: Pixels, name: str, target: Any = None) -> None:
+def _add(comparison: Comparison, sample: Pixels, name: str, target: Any = None, *, is_counted: bool = True) -> None:
     try:
-        comparison.add(sample, target)
-    except (RuntimeError, ValueError) as error:
+        comparison.add(sample, target, is_counted=is_counted)
+    except Exception as error:  # the engines have no common class of errors
         height, width = sample.shape[1:3]
         raise ModelError(f"{name}: fails on an image of {width} x {height} pixels ({last_line(error)})") from error
 
@@ -303,9 +307,18 @@ def _written(form: Form, network: ExportedNetwork, content: bytes, facts: Export
         return run
     if form == "onnx":
         path.write_bytes(content)
-        return OnnxEngine(content).run
-    to_openvino(content, facts, place)
+        return _onnx_engine(content).run
+    to_openvino(content, facts, place, title)
     return ExportedModel.from_file(path).engine.run
+
+
+def _onnx_engine(content: bytes) -> OnnxEngine:
+    try:
+        return OnnxEngine(content)
+    except ConfigError:
+        raise
+    except Exception as error:  # of a class of ONNX Runtime's own
+        raise ModelError(f"ONNX Runtime cannot load the converted network ({last_line(error)})") from error
 
 
 def _name_of(model: str | os.PathLike[str]) -> str:

@@ -152,8 +152,10 @@ def half_precision(values: npt.NDArray[np.float32], name: str) -> npt.NDArray[np
     return halves
 
 
-def to_openvino(content: bytes, facts: ExportFacts, place: Path) -> None:
+def to_openvino(content: bytes, facts: ExportFacts, place: Path, title: str) -> None:
     """Convert the content of an ONNX file to OpenVINO's format, and write it into the folder `place`.
+
+    `title` names the model in errors.
 
     Raises:
         ModelError: OpenVINO does not know a layer of the network.
@@ -161,7 +163,7 @@ def to_openvino(content: bytes, facts: ExportFacts, place: Path) -> None:
     """
     import openvino
 
-    with _conversion(str(place), "OpenVINO"):
+    with _conversion(title, "OpenVINO"):
         model = openvino.Core().read_model(content, b"")
     for key, value in facts.metadata().items():
         model.set_rt_info(value, [key])

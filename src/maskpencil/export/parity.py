@@ -50,7 +50,8 @@ class Parity:
         pixels: the number of pixels compared.
         equal: the number of pixels with the same class.
         beyond_ties: the number of other pixels that are no near ties, see `TIE`.
-        largest_difference: the largest difference of the confidences, or of the logits if these are the output.
+        largest_difference: the largest difference of the confidences; or of the logits if these are the output, divided
+            by the largest logit of the images if that is greater than 1. Infinity if an output is not finite.
         drop: the drop of mean IoU in percentage points; None without labeled images.
         weights: the number format of the weights, which decides what is required.
     """
@@ -77,8 +78,12 @@ class Parity:
             faults.append(f"only {self.share:.4%} of the pixels have the same class, expected at least {least:.2%}")
         if self.weights == "fp32" and self.beyond_ties:
             faults.append(f"{self.beyond_ties:,} pixels have another class although the model is sure of theirs")
-        if self.weights == "fp32" and not self.largest_difference <= TIE:
+        if not math.isfinite(self.largest_difference):
+            faults.append("some outputs are not finite")
+        elif self.weights == "fp32" and self.largest_difference > TIE:
             faults.append(f"the outputs differ by up to {self.largest_difference:.3g}, expected at most {TIE}")
+        if self.weights == "int8" and self.drop is None:
+            faults.append("no pixel of the data is labeled, so that the loss of mean IoU is unknown")
         if self.drop is not None and self.weights != "fp32" and not self.drop <= MAX_DROP:
             faults.append(f"mean IoU drops by {self.drop:.2f} points, expected at most {MAX_DROP}")
         return faults
@@ -147,14 +152,21 @@ class Comparison:
         self._worst = 0
         self.difference: Difference | None = None
 
-    def add(self, pixels: Pixels, target: LabelMap | None = None) -> None:
-        """Compare both networks on images (N, H, W, 3), and measure both if there is a `target` (H, W)."""
+    def add(self, pixels: Pixels, target: LabelMap | None = None, *, is_counted: bool = True) -> None:
+        """Compare both networks on images (N, H, W, 3), and measure both if there is a `target` (H, W).
+
+        Without `is_counted` only the sizes of the outputs and whether they are finite are checked.
+        """
         expected = self._logits(list(pixels))
         outputs = self._run(pixels)
         best = expected.argmax(axis=1).astype(np.uint8)
         found, difference = self._labels(outputs, expected, best)
         if found.shape != best.shape:
             raise ValueError(f"the labels have the shape {found.shape} instead of {best.shape}")
+        if not is_counted:
+            if not math.isfinite(difference):
+                self._parity = replace(self._parity, largest_difference=math.inf)
+            return
         differ = found != best
         margin = np.take_along_axis(expected, best[:, None].astype(np.int64), axis=1) - np.take_along_axis(
             expected, found[:, None].astype(np.int64).clip(max=expected.shape[1] - 1), axis=1

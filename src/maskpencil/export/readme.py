@@ -93,6 +93,7 @@ def readme(title: str, facts: ExportFacts, parities: Mapping[Form, Parity]) -> s
             ("`logits`", "float32 (images, classes, height, width)", "the scores of the classes before softmax")
         ],
     }[facts.output]
+    on_data = any(parity.drop is not None for parity in parities.values())
     lines = [
         f"# {markdown(title)}",
         "",
@@ -117,7 +118,7 @@ def readme(title: str, facts: ExportFacts, parities: Mapping[Form, Parity]) -> s
         (
             f"Before these files were written they were compared with the model; at least "
             f"{LEAST_EQUAL[facts.weights]:.2%} of the pixels must have the same class. Weights: {facts.weights}. "
-            "`maskpencil verify FILE MODEL` repeats it."
+            f"`maskpencil verify FILE MODEL{' --data DATA' if on_data else ''}` repeats it."
         ),
         "",
         "| file | images | pixels with the same class | largest difference | mean IoU lost |",

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from maskpencil.errors import ConfigError, OutputError
 from maskpencil.extras import needed_for
-from maskpencil.files import folder_written_whole, refuse_unwritable, written_whole
+from maskpencil.files import folder_written_whole, named, refuse_unwritable, written_whole
 from maskpencil.model_folder import ModelConfig, read_model_config
 from maskpencil.page.assets import page_assets
 from maskpencil.parsing import read_choice, read_path, shown
@@ -35,6 +35,9 @@ MAX_TITLE = 200
 
 INDEX, README = "index.html", "README.md"
 MODEL, WASM, WORKER = "model.onnx", "runtime.wasm.gz", "worker.js"
+RUNTIME = "ort.{}.bundle.min.mjs"
+SITE_FILES = {INDEX, README, MODEL, WASM, WORKER, *(RUNTIME.format(kind) for kind in ("webgpu", "wasm"))}
+"""The names of all files of a site; a folder with another file is not replaced."""
 
 _SITE_README = """\
 # {title}
@@ -95,7 +98,8 @@ def write_page(
         out: the HTML file to write; an earlier page is replaced, another file is not.
         title: the heading of the page; by default the name of the model.
         webgpu: include what runs the network on graphics cards, where that is faster; 4 MB.
-        weights: the number format of the weights; fp32 gives exactly the model's labels and takes twice the space.
+        weights: the number format of the weights; fp32 gives the model's labels up to near ties, and takes twice the
+            space.
 
     Returns:
         The path and the size of the file.
@@ -112,6 +116,7 @@ def write_page(
         OutputError: another file is in the way, or the file cannot be written.
     """
     model, out = read_path("model", model), read_path("out", out)
+    read_choice("weights", weights, ("fp16", "fp32"))
     refuse_to_replace(out)
     config = read_model_config(model)
     heading = _heading(title, model)
@@ -167,14 +172,15 @@ def write_site(
         ModelError: the model cannot be read or converted.
         OutputError: other files are in the way, or the folder cannot be written.
     """
-    model, folder = read_path("model", model), read_path("folder", folder)
+    model, folder = read_path("model", model), named(read_path("folder", folder))
+    read_choice("weights", weights, ("fp16", "fp32"))
     refuse_to_replace_folder(folder)
     config = read_model_config(model)
     heading = _heading(title, model)
     assets, network = page_assets(), _network(model, weights)
     kind = "webgpu" if webgpu else "wasm"
     files = {"wasm": WASM, "model": MODEL, "worker": WORKER}
-    runtime = f"ort.{kind}.bundle.min.mjs"
+    runtime = RUNTIME.format(kind)
     contents = {
         INDEX: _page(assets, config, heading, webgpu=webgpu, blocks={}, files=files).encode("utf-8"),
         README: _SITE_README.format(title=visible(heading)).encode("utf-8"),
@@ -212,13 +218,20 @@ def refuse_to_replace_folder(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder}: is a file; give the name of a folder with --folder, or write it with --out")
-    if folder.is_dir() and any(folder.iterdir()) and not _is_page(folder / INDEX):
+    if not folder.is_dir():
+        return
+    names = sorted(path.name for path in folder.iterdir())
+    if names and not _is_page(folder / INDEX):
         raise OutputError(f"{folder}: is not from maskpencil page; move it, or give another name with --folder")
+    for name in names:
+        if name not in SITE_FILES:
+            raise OutputError(
+                f"{folder}: holds {name}, which is not from maskpencil page; move it, or give another --folder"
+            )
 
 
 def _network(model: Path, weights: Literal["fp16", "fp32"]) -> bytes:
     """Return the ONNX file of a model, see `export.onnx_of`."""
-    read_choice("weights", weights, ("fp16", "fp32"))
     with needed_for("maskpencil page"):
         from maskpencil.export import onnx_of
     return onnx_of(model, weights)
