@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.5
 
+MEMORY = "1GiB"
+"""The default of --memory."""
+
 
 GROUPS: Mapping[Group, str] = {
     OUTPUT: "overlays opacity confidence entropy annotations geotiff",
@@ -123,7 +126,7 @@ def command(
         str | None,
         option(
             "The memory that the network may use for one image; an image that needs more is split into tiles. By "
-            "default 1GiB.",
+            f"default {MEMORY}.",
             NETWORK,
             "SIZE",
         ),
@@ -154,6 +157,7 @@ def command(
     regions/NAME.geojson, and annotations to annotations/. Ctrl-C ends a stream or camera; the video written so far is
     kept.
     """
+    from maskpencil.exported import is_exported
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources
 
@@ -181,7 +185,7 @@ def command(
         device=device,
         precision=precision,
         image_size=image_size,
-        memory=memory,
+        memory=memory or (None if is_exported(model) else MEMORY),
         tile=tile,
         compiled=compiled,
     )
