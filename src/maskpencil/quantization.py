@@ -126,9 +126,9 @@ def _quantized(prepared: PreparedNetwork, images: Iterator[RGBImage], resize: Ca
 
 def _spread(data: DataFolder, count: int) -> Iterator[RGBImage]:
     """Yield `count` evenly spaced training images, which a thread reads ahead."""
-    pairs = data.pairs("train")
-    chosen = [pairs[index] for index in np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)]
-    with closing(read_ahead(map(data.read_pair, chosen), depth=QUEUE_DEPTH, step="reading images")) as read:
+    with closing(
+        read_ahead(map(data.read_pair, data.spread("train", count)), depth=QUEUE_DEPTH, step="reading images")
+    ) as read:
         for image, _ in read:
             yield image
 

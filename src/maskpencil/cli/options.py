@@ -257,7 +257,9 @@ def _model_in_place_of_file(file: Path, command: str) -> str:
     for folder in file.absolute().parents[:2]:
         if _is_model(folder):
             return f"the file belongs to a model folder: maskpencil {command} {folder}"
-    if file.suffix.lower() in (".onnx", ".xml") and command not in FILE_COMMANDS:
+    from maskpencil.exported import EXPORTED_SUFFIXES  # slow to import
+
+    if file.suffix.lower() in EXPORTED_SUFFIXES and command not in FILE_COMMANDS:
         return f"exported files are for {', '.join(FILE_COMMANDS[:-1])} and {FILE_COMMANDS[-1]}"
     suffix = file.suffix.lower()
     if suffix == ".pt2":

@@ -87,6 +87,12 @@ class DataFolder:
         """
         return self.encoding.decode(self.facts[pair.mask].read(), pair.mask)
 
+    def spread(self, split: str, most: int) -> list[Pair]:
+        """Return at most `most` pairs of a split, evenly spaced."""
+        pairs = self.pairs(split)
+        chosen = np.linspace(0, len(pairs) - 1, min(most, len(pairs))).round().astype(int)
+        return [pairs[index] for index in chosen.tolist()]
+
     def class_counts(self, split: str) -> npt.NDArray[np.int64]:
         """Return the number of pixels of each class in each mask of a split, (masks, K)."""
         return np.stack([self._counts[pair.mask] for pair in self.pairs(split)])

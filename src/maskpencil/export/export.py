@@ -286,9 +286,7 @@ def _onnx_content(network: ExportedNetwork, title: str, facts: ExportFacts, data
     if facts.weights == "fp16":
         model = in_fp16(model)
     elif data is not None and facts.weights == "int8":
-        pairs = data.pairs("train")
-        chosen = np.linspace(0, len(pairs) - 1, min(CALIBRATION_IMAGES, len(pairs))).round().astype(int).tolist()
-        model = quantized(model, [data.read_pair(pairs[index])[0][None] for index in chosen])
+        model = quantized(model, [data.read_pair(pair)[0][None] for pair in data.spread("train", CALIBRATION_IMAGES)])
     return with_facts(model, facts)
 
 

@@ -119,10 +119,8 @@ def drawn_samples() -> list[Pixels]:
 
 def data_samples(data: DataFolder, split: str) -> Iterator[tuple[Pixels, LabelMap]]:
     """Yield at most `MAX_IMAGES` evenly spaced images (1, H, W, 3) of a split, with their targets (H, W)."""
-    pairs = data.pairs(split)
-    count = min(MAX_IMAGES, len(pairs))
-    for index in np.linspace(0, len(pairs) - 1, count).round().astype(int).tolist():
-        image, target = data.read_pair(pairs[index])
+    for pair in data.spread(split, MAX_IMAGES):
+        image, target = data.read_pair(pair)
         yield image[None], target
 
 

@@ -23,8 +23,7 @@ def histogram(values: npt.NDArray[np.integer], bins: int, counted: Flags | None 
     """Count the pixels of each value: (bins,).
 
     Args:
-        values: (H, W), uint8 or uint16, of which those that are not less than `bins` are left out; or int32, all less
-            than `bins`.
+        values: (H, W), uint8 or uint16, where values of `bins` or more are left out; or int32, all less than `bins`.
         bins: the number of values that are counted.
         counted: (H, W), which of the pixels are counted; by default all.
     """
