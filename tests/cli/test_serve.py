@@ -1,5 +1,6 @@
 """The server as a command: what it prints, how it ends, and what it refuses."""
 
+import re
 import signal
 import socket
 import subprocess
@@ -76,8 +77,9 @@ def test_masks_are_those_of_predict_byte_for_byte(served, tiny_folder, start, tm
                 assert answer.read() in found
     code, errors = server.end(signal.SIGTERM)
     assert code == 0
-    first, *others = errors.splitlines()
-    assert first.startswith("cpu by openvino in fp32, ")
+    first, second, *others = errors.splitlines()
+    assert re.fullmatch(r"\w+: cpu by openvino in fp32", first)
+    assert re.fullmatch(r"\d+ images? at the same time; Ctrl-C stops the server", second)
     assert others == ["stopping; images that were received are answered first", "stopped; 18 images segmented"]
 
 
@@ -156,7 +158,14 @@ def test_an_exported_file_is_served(served, tiny_folder, start, tmp_path):
         (["MODEL", "--port", "70000"], 2, "--port must be a whole number from 0 to 65535, but got 70000"),
         (["MODEL", "--workers", "2"], 2, "serve has no option --workers"),
         (["MODEL", "--api-key", "x"], 2, "serve has no option --api-key; use --token-file"),
-        (["MODEL", "OTHER"], 2, "serve takes no more arguments, but got 'OTHER': maskpencil serve MODEL"),
+        (
+            ["MODEL", "other/MODEL"],
+            2,
+            "other/MODEL: is named MODEL, as MODEL is; give one of them another name: OTHER=",
+        ),
+        (["a b=MODEL"], 2, "a model's name must be 1 to 100 letters, digits and the signs . _ - and begin with"),
+        (["street="], 2, "street=: names no model; give its path after the =, such as street=runs/train/NAME"),
+        (["street=nowhere"], 1, "nowhere: there is no such model folder"),
     ],
 )
 def test_what_cannot_be_served_is_refused_in_one_line(words, code, message, tiny_folder, tmp_path, monkeypatch, capsys):

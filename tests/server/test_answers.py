@@ -96,7 +96,7 @@ def test_a_form_that_does_not_exist_is_refused(accept):
     [
         ("out=gif", "out must be one of png, overlay, json, but got 'gif'"),
         ("out=png&out=json", "each at most once, but got 'out'"),
-        ("url=http://192.0.2.1/a.jpg", "the parameters are out and min_area, each at most once, but got 'url'"),
+        ("url=http://192.0.2.1/a.jpg", "the parameters are out, min_area, model, each at most once, but got 'url'"),
         ("path=/etc/passwd", "each at most once, but got 'path'"),
         ("min_area=0", "min_area must be a whole number from 1 to"),
         ("min_area=-1", "but got '-1'"),

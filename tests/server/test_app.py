@@ -1,16 +1,18 @@
 import re
 
 import pytest
-from tests.server.clients import SICK, png
+from tests.server.clients import SICK, Brightness, png
 
 from maskpencil.server.guard import STRICT_HEADERS
 
 
 def test_the_model_is_described(start):
-    facts = start(max_body=1000).ask("/v1/model").json
-    assert [(each["index"], each["name"]) for each in facts["classes"]] == [(0, "dark"), (1, "bright")]
-    assert facts["classes"][1]["color"] == [250, 240, 230]
-    assert (facts["ignore_index"], facts["image_size"], facts["max_body"], facts["runs"]) == (255, None, 1000, "by eye")
+    facts = start(Brightness(workers=3), max_body=1000).ask("/v1/models").json
+    assert (facts["max_body"], facts["at_once"]) == (1000, 3)
+    (model,) = facts["models"]
+    assert [(each["index"], each["name"]) for each in model["classes"]] == [(0, "dark"), (1, "bright")]
+    assert model["classes"][1]["color"] == [250, 240, 230]
+    assert (model["name"], model["ignore_index"], model["image_size"], model["runs"]) == ("model", 255, None, "by eye")
 
 
 def test_health_and_readiness_are_told_apart(server):
@@ -34,7 +36,7 @@ def test_a_network_that_fails_fails_alone_and_says_nothing_of_the_machine(server
         ("GET", "/%2e%2e/%2e%2e/etc/passwd", 404, "there is no such path"),
         ("GET", "//etc/passwd", 404, "there is no such path"),
         ("GET", "/v1/mask", 405, "the path has another method; use POST"),
-        ("DELETE", "/v1/model", 405, "the path has another method"),
+        ("DELETE", "/v1/models", 405, "the path has another method"),
         ("OPTIONS", "/v1/mask", 405, "the path has another method; use POST"),
         ("TRACE", "/healthz", 405, "the path has another method"),
     ],

@@ -25,13 +25,13 @@ TOKEN = "0123456789abcdef0123"
     ],
 )
 def test_a_name_that_was_made_to_lead_here_is_refused(host, status, server):
-    assert server.ask("/v1/model", Host=host).status == status
+    assert server.ask("/v1/models", Host=host).status == status
 
 
 def test_allowed_names_are_answered(start):
     server = start(allow_host=("Masks.example",))
-    assert server.ask("/v1/model", Host="masks.example:443").status == 200
-    assert server.ask("/v1/model", Host="other.example").status == 421
+    assert server.ask("/v1/models", Host="masks.example:443").status == 200
+    assert server.ask("/v1/models", Host="other.example").status == 421
 
 
 def test_a_request_with_two_hosts_or_none_is_refused(server):
@@ -67,7 +67,7 @@ def test_nothing_but_health_is_answered_without_the_token(start, tmp_path):
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     server = start(token_file=tmp_path / "token")
     assert server.ask("/healthz").status == 200
-    for path in ("/readyz", "/metrics", "/openapi.json", "/v1/model", "/nowhere"):
+    for path in ("/readyz", "/metrics", "/openapi.json", "/v1/models", "/nowhere"):
         assert server.ask(path).status == 401
     for given in ("", "Bearer", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer \xff"):
         reply = server.ask("/v1/mask", png(), Authorization=given)
@@ -80,6 +80,6 @@ def test_nothing_but_health_is_answered_without_the_token(start, tmp_path):
 def test_with_a_token_any_name_is_answered_but_no_foreign_page(start, tmp_path):
     (tmp_path / "token").write_text(TOKEN)
     server, token = start(token_file=tmp_path / "token"), f"Bearer {TOKEN}"
-    assert server.ask("/v1/model", Host="masks.example", Authorization=token).status == 200
-    reply = server.ask("/v1/model", Host="masks.example", Authorization=token, Origin="http://evil.example")
+    assert server.ask("/v1/models", Host="masks.example", Authorization=token).status == 200
+    reply = server.ask("/v1/models", Host="masks.example", Authorization=token, Origin="http://evil.example")
     assert reply.status == 403

@@ -7,6 +7,7 @@ from tests.server.clients import SICK, Brightness, png
 
 from maskpencil.server import ServeOptions
 from maskpencil.server.app import App
+from maskpencil.server.models import Models
 from maskpencil.server.openapi import Endpoint, document
 
 PROBES = [
@@ -14,11 +15,13 @@ PROBES = [
     ("GET", "/readyz", None, {}),
     ("GET", "/metrics", None, {}),
     ("GET", "/openapi.json", None, {}),
-    ("GET", "/v1/model", None, {}),
+    ("GET", "/v1/models", None, {}),
     ("POST", "/v1/mask", png(), {}),
     ("POST", "/v1/mask?out=overlay", png(), {}),
     ("POST", "/v1/mask?out=json", png(), {}),
     ("POST", "/v1/mask?out=gif", png(), {}),
+    ("POST", "/v1/mask?model=model", png(), {}),
+    ("POST", "/v1/mask?model=other", png(), {}),
     ("POST", "/v1/mask", png(), {"Accept": "text/html"}),
     ("POST", "/v1/mask", b"", {}),
     ("POST", "/v1/mask", b"text", {}),
@@ -26,16 +29,16 @@ PROBES = [
     ("POST", "/v1/mask", png(), {"Content_Encoding": "br"}),
     ("POST", "/v1/mask", bytes(2**26 + 1), {}),
     ("GET", "/v1/mask", None, {}),
-    ("POST", "/v1/model", b"x", {}),
-    ("GET", "/v1/model", None, {"Host": "evil.example"}),
-    ("GET", "/v1/model", None, {"Origin": "http://evil.example"}),
-    ("GET", "/v1/model", None, {"Host": ""}),
+    ("POST", "/v1/models", b"x", {}),
+    ("GET", "/v1/models", None, {"Host": "evil.example"}),
+    ("GET", "/v1/models", None, {"Origin": "http://evil.example"}),
+    ("GET", "/v1/models", None, {"Host": ""}),
 ]
 
 
 def test_the_document_has_exactly_the_routes(server):
     paths = server.ask("/openapi.json").json["paths"]
-    app = App(Brightness(), ServeOptions(), workers=1, token=None)
+    app = App(Models({"model": Brightness()}), ServeOptions(), token=None)
     routes = {(route.path, method) for route in app.asgi._app.routes for method in route.methods - {"HEAD"}}
     app.close()
     assert {(path, method.upper()) for path, methods in paths.items() for method in methods} == routes

@@ -99,7 +99,7 @@ def test_a_segmenter_gives_the_masks_of_predictions(make_segmenter, tmp_path):
     with serve(segmenter, options=ServeOptions(port=0)) as server:
         with urlopen(f"{server.url}/v1/mask", png((40, 60))) as answer:
             assert answer.read() == (tmp_path / "mask.png").read_bytes()
-        with urlopen(f"{server.url}/v1/model") as answer:
+        with urlopen(f"{server.url}/v1/models") as answer:
             assert b'"image_size": [64, 64]' in answer.read()
 
 

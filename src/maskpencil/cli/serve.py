@@ -28,11 +28,17 @@ POLL_SECONDS = 0.5
 
 def command(
     model: Annotated[
-        Path,
-        Parameter(help="A model folder, such as runs/train/NAME/model, or a file from maskpencil export."),
+        str,
+        Parameter(
+            help="A model folder, such as runs/train/NAME/model, or a file from maskpencil export; with a name for it: "
+            "NAME=PATH."
+        ),
     ],
     /,
-    *,
+    *models: Annotated[
+        str,
+        Parameter(help="More models; requests choose one by its name, such as ?model=NAME; the first is the default."),
+    ],
     port: Annotated[int, option("The port to listen at; 0 is any free port.", SERVER, "PORT")] = 8000,
     host: Annotated[
         str,
@@ -83,6 +89,7 @@ def command(
     are answered before.
     """
     from maskpencil.server import ServeOptions, serve
+    from maskpencil.server.models import named_models
 
     options = ServeOptions(
         host=host,
@@ -96,17 +103,28 @@ def command(
         timeout=read_duration("--timeout", timeout),
     )
     options.read_token()  # before the model is loaded, which takes seconds
-    model = found_model(model, "serve")
-    predictor = load_predictor(
-        model, runtime=runtime, device=device, precision=precision, image_size=image_size, memory=memory
-    )
+    predictors = {
+        name: load_predictor(
+            found_model(place, "serve"),
+            runtime=runtime,
+            device=device,
+            precision=precision,
+            image_size=image_size,
+            memory=memory,
+        )
+        for name, place in named_models((model, *models)).items()
+    }
     with (
         stopped_by_signals(lambda _: say("stopping; images that were received are answered first")) as stop,
-        serve(predictor, options=options) as server,
+        serve(predictors, options=options) as server,
     ):
-        show(f"{server.url}  POST /v1/mask?out=png|overlay|json  GET /v1/model /openapi.json /healthz /readyz /metrics")
+        show(
+            f"{server.url}  POST /v1/mask?out=png|overlay|json  GET /v1/models /openapi.json /healthz /readyz /metrics"
+        )
         RESULTS.flush()
-        say(f"{predictor.title}, {counted(server.workers, 'image')} at the same time; Ctrl-C stops the server")
+        for name, predictor in predictors.items():
+            say(f"{name}: {predictor.title}")
+        say(f"{counted(server.workers, 'image')} at the same time; Ctrl-C stops the server")
         while server.is_running() and not stop.wait(POLL_SECONDS):
             pass
     say(f"stopped; {counted(server.count(), 'image')} segmented")

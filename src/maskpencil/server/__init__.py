@@ -4,6 +4,7 @@
 - `options`: its settings, and what is refused
 - `protocol`: the parser of uvicorn with deadlines and limits
 - `guard`: hosts, origins, tokens and the headers of every answer
+- `models`: the models by name
 - `body`: the reading of a body within limits
 - `turns`: the bounded queue of images
 - `answers`: an image from its bytes to mask, overlay or JSON

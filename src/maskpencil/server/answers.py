@@ -22,7 +22,7 @@ Form = Literal["png", "overlay", "json"]
 MEDIA_TYPES: Mapping[Form, str] = {"png": "image/png", "overlay": "image/jpeg", "json": "application/json"}
 """The forms of an answer, each with its media type; the first is the default."""
 
-PARAMETERS = ("out", "min_area")
+PARAMETERS = ("out", "min_area", "model")
 """The parameters in the address of a request."""
 
 MAX_AREA = 2**31 - 1
@@ -39,10 +39,12 @@ class Wish:
     Attributes:
         form: the form of the answer.
         min_area: the least area of regions in pixels, for JSON.
+        model: the name of the model; None for the first.
     """
 
     form: Form = "png"
     min_area: int = 1
+    model: str | None = None
 
     @classmethod
     def of(cls, request: Request) -> "Wish":
@@ -54,7 +56,7 @@ class Wish:
         given = request.query_params.multi_items()
         for name, _ in given:
             if name not in PARAMETERS or [other for other, _ in given].count(name) > 1:
-                names = " and ".join(PARAMETERS)
+                names = ", ".join(PARAMETERS)
                 raise RefusedError(400, f"the parameters are {names}, each at most once, but got {name!r}", close=True)
         values = dict(given)
         form = values.get("out")
@@ -65,7 +67,9 @@ class Wish:
             raise RefusedError(
                 400, f"min_area must be a whole number from 1 to {MAX_AREA}, but got {area!r}", close=True
             )
-        return cls(cast(Form, form or accepted_form(request.headers.get("accept", "*/*"))), int(area))
+        return cls(
+            cast(Form, form or accepted_form(request.headers.get("accept", "*/*"))), int(area), values.get("model")
+        )
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import DataError, first_line
 from maskpencil.predictor import Predictor
 from maskpencil.server import openapi
-from maskpencil.server.answers import MEDIA_TYPES, Answer, Wish, answer, check_image, class_facts
+from maskpencil.server.answers import MEDIA_TYPES, Answer, Wish, answer, check_image
 from maskpencil.server.body import Memory, read_body
 from maskpencil.server.guard import Guard
+from maskpencil.server.models import Models
 from maskpencil.server.openapi import Endpoint
 from maskpencil.server.options import ServeOptions
 from maskpencil.server.refusals import BusyError, ClientLeftError, JSONText, RefusedError
@@ -48,9 +48,8 @@ class App:
     """The server's application; `asgi` is what uvicorn calls.
 
     Args:
-        predictor: the model.
+        models: the models.
         options: the settings.
-        workers: the number of images that are computed at the same time.
         token: the token that requests must have; None if they need none.
 
     Attributes:
@@ -58,9 +57,9 @@ class App:
         endpoints: the routes.
     """
 
-    def __init__(self, predictor: Predictor, options: ServeOptions, *, workers: int, token: str | None) -> None:
-        self._predictor, self._options = predictor, options
-        self.turns = Turns(workers=workers, depth=options.queue, seconds=options.timeout)
+    def __init__(self, models: Models, options: ServeOptions, *, token: str | None) -> None:
+        self._models, self._options = models, options
+        self.turns = Turns(workers=models.at_once, depth=options.queue, seconds=options.timeout)
         self._memory = Memory(max(BODIES * options.max_body, MIN_MEMORY))
         self._checkers = ThreadPoolExecutor(CHECKERS, "maskpencil-check")
         self._answers: Counter[int] = Counter()
@@ -85,7 +84,7 @@ class App:
             Endpoint("/readyz", self._ready, "Say whether the server has room for an image.", text, refusals=busy),
             Endpoint("/metrics", self._metrics, "Count answers and images, for Prometheus.", text),
             Endpoint("/openapi.json", self._openapi, "Describe this interface.", {json: {"type": "object"}}),
-            Endpoint("/v1/model", self._model, "Describe the model and the limits.", {json: openapi.MODEL}),
+            Endpoint("/v1/models", self._facts, "Describe the models and the limits.", {json: openapi.MODELS}),
             Endpoint(
                 "/v1/mask",
                 self._mask,
@@ -139,15 +138,12 @@ class App:
         lines += ["# TYPE maskpencil_images_total counter", f"maskpencil_images_total {self.images}"]
         return PlainTextResponse("\n".join(lines) + "\n")
 
-    async def _model(self, _: Request) -> Response:
-        preprocessing = getattr(self._predictor, "preprocessing", None)
+    async def _facts(self, _: Request) -> Response:
         return JSONText(
             {
                 "version": version("maskpencil"),
-                "runs": str(getattr(self._predictor, "title", type(self._predictor).__name__)),
-                "classes": class_facts(self._predictor.classes),
-                "ignore_index": IGNORE_INDEX,
-                "image_size": getattr(preprocessing, "image_size", None),
+                "models": self._models.facts(),
+                "at_once": self._models.at_once,
                 "max_body": self._options.max_body,
                 "max_pixels": self._options.max_pixels,
             }
@@ -155,12 +151,13 @@ class App:
 
     async def _mask(self, request: Request) -> Response:
         wish = Wish.of(request)
+        _, predictor = self._models.find(wish.model)
         self.turns.refuse_if_full(close=True)  # before the body is read
         start = time.perf_counter()
         try:
             with self._memory.share() as share:
                 body = await read_body(request, share, limit=self._options.max_body)
-                made = await _unless_left(request, self._segment(body, wish))
+                made = await _unless_left(request, self._segment(predictor, body, wish))
         except asyncio.CancelledError:  # uvicorn's way to end a request when the server stops
             raise BusyError("the server is stopping", close=True) from None
         self.images += 1
@@ -168,10 +165,10 @@ class App:
         timing = ", ".join(f"{step};dur={ms:.1f}" for step, ms in {"receive": waited, **made.timing}.items())
         return Response(made.content, media_type=made.media_type, headers={"Server-Timing": timing})
 
-    async def _segment(self, body: bytes, wish: Wish) -> Answer:
+    async def _segment(self, predictor: Predictor, body: bytes, wish: Wish) -> Answer:
         check = partial(check_image, body, max_pixels=self._options.max_pixels)
         await asyncio.get_running_loop().run_in_executor(self._checkers, check)
-        return await self.turns.run(partial(answer, self._predictor, body, wish))
+        return await self.turns.run(partial(answer, predictor, body, wish))
 
 
 async def _unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -98,6 +98,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
                 "description": "The least area of a region in pixels, for out=json.",
                 "schema": {"type": "integer", "minimum": 1, "maximum": MAX_AREA, "default": 1},
             },
+            MODEL_NAME,
         ]
     return operation
 
@@ -119,6 +120,12 @@ def array(items: Mapping[str, Any], length: int | None = None) -> dict[str, Any]
 
 
 TEXT: Mapping[str, Any] = {"type": "string"}
+MODEL_NAME: Mapping[str, Any] = {
+    "name": "model",
+    "in": "query",
+    "description": "The name of the model, one of those of /v1/models; by default the first.",
+    "schema": TEXT,
+}
 WHOLE: Mapping[str, Any] = {"type": "integer", "minimum": 0}
 SHARE: Mapping[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
 ERROR = closed_object(error=TEXT)
@@ -143,13 +150,19 @@ PREDICTION = closed_object(
 )
 """The schema of a result as JSON."""
 
-MODEL = closed_object(
+MODELS = closed_object(
     version=TEXT,
-    runs=TEXT,
-    classes=array(closed_object(**CLASS)),
-    ignore_index=WHOLE,
-    image_size={"oneOf": [{"type": "null"}, WHOLE, array(WHOLE, 2)]},
+    models=array(
+        closed_object(
+            name=TEXT,
+            runs=TEXT,
+            classes=array(closed_object(**CLASS)),
+            ignore_index=WHOLE,
+            image_size={"oneOf": [{"type": "null"}, WHOLE, array(WHOLE, 2)]},
+        )
+    ),
+    at_once=WHOLE,
     max_body=WHOLE,
     max_pixels=WHOLE,
 )
-"""The schema of the facts of a model."""
+"""The schema of the facts of the models."""

@@ -1,19 +1,17 @@
 """Start a server in a thread, and stop it in order."""
 
 import asyncio
-import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
 
-from maskpencil.predictor import Predictor, side_by_side
-from maskpencil.segmenter import load_predictor
 from maskpencil.server.app import App
+from maskpencil.server.models import ModelSource, loaded_models
 from maskpencil.server.options import ServeOptions, listening_socket
 from maskpencil.server.protocol import CLOSING_SECONDS, limited_to
 
@@ -43,14 +41,15 @@ class RunningServer:
 
 @contextmanager
 def serve(
-    model: "str | os.PathLike[str] | Predictor", *, options: ServeOptions | None = None
+    models: ModelSource | Mapping[str, ModelSource], *, options: ServeOptions | None = None
 ) -> Iterator[RunningServer]:
     """Segment images that are sent over HTTP, for as long as the block runs.
 
     At the end of the block the server takes no new requests, and answers those that it has.
 
     Args:
-        model: a model folder, a file from `export_model`, or a segmenter.
+        models: a model folder, a file from `export_model`, or a segmenter; or several of these by name, of which
+            requests choose one with the parameter `model`.
         options: the settings.
 
     Example:
@@ -64,20 +63,23 @@ def serve(
         b'PNG'
 
     Raises:
-        ConfigError: the model is not a model, a package is missing, the port is in use, or the token cannot be read.
-        ModelError: the model cannot be read.
+        ConfigError: a value is not a model, a name cannot be one, a package is missing, the port is in use, or the
+            token cannot be read.
+        ModelError: a model cannot be read.
     """
     options = options or ServeOptions()
     token = options.read_token()
-    with closing(listening_socket(options)) as listener:
-        predictor = load_predictor(model)
-        with side_by_side(predictor) as workers, closing(App(predictor, options, workers=workers, token=token)) as app:
-            server = _Server(app, options, listener)
-            server.start()
-            try:
-                yield RunningServer(_url(options.host, listener), workers, lambda: app.images, server.is_running)
-            finally:
-                server.stop()
+    with (
+        closing(listening_socket(options)) as listener,
+        loaded_models(models) as loaded,
+        closing(App(loaded, options, token=token)) as app,
+    ):
+        server = _Server(app, options, listener)
+        server.start()
+        try:
+            yield RunningServer(_url(options.host, listener), loaded.at_once, lambda: app.images, server.is_running)
+        finally:
+            server.stop()
 
 
 class _Server(uvicorn.Server):

@@ -1,0 +1,137 @@
+"""Name the models of a server, and find the one that a request asks for."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from maskpencil.classes import IGNORE_INDEX
+from maskpencil.errors import ConfigError
+from maskpencil.parsing import shown
+from maskpencil.predictor import Predictor, side_by_side
+from maskpencil.segmenter import load_predictor
+from maskpencil.server.answers import class_facts
+from maskpencil.server.refusals import RefusedError
+
+UNNAMED = "model"
+"""The name of a predictor that was given without one, and of a model folder that lies in no folder with a name."""
+
+ModelSource: TypeAlias = str | os.PathLike[str] | Predictor
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a server; a request without a name gets the first.
+
+    Attributes:
+        predictors: the models by name.
+        at_once: the number of images that are computed at the same time.
+    """
+
+    predictors: Mapping[str, Predictor]
+    at_once: int = 1
+
+    def find(self, name: str | None) -> tuple[str, Predictor]:
+        """Return a model and its name.
+
+        Raises:
+            RefusedError: no model has this name.
+        """
+        if name is None:
+            return next(iter(self.predictors.items()))
+        if name not in self.predictors:
+            raise RefusedError(
+                400, f"model must be one of {', '.join(self.predictors)}, but got {name!r}; see /v1/models", close=True
+            )
+        return name, self.predictors[name]
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Return what a client must know about each model, as plain values for JSON."""
+        return [
+            {
+                "name": name,
+                "runs": str(getattr(predictor, "title", type(predictor).__name__)),
+                "classes": class_facts(predictor.classes),
+                "ignore_index": IGNORE_INDEX,
+                "image_size": getattr(getattr(predictor, "preprocessing", None), "image_size", None),
+            }
+            for name, predictor in self.predictors.items()
+        ]
+
+
+@contextmanager
+def loaded_models(models: ModelSource | Mapping[str, ModelSource]) -> Iterator[Models]:
+    """Load the models, and prepare them for simultaneous predictions in the block.
+
+    As many images are computed at the same time as all models allow, since any model may be asked for any of them.
+
+    Args:
+        models: one model, or several by name.
+
+    Raises:
+        ConfigError: there is no model, a name cannot be one, or a value is not a model.
+        ModelError: a model cannot be read.
+    """
+    named = models if isinstance(models, Mapping) else {default_name(models): models}
+    if not named:
+        raise ConfigError("models holds no model; give a model folder, or several by name")
+    for name in named:
+        check_name(name)
+    predictors = {name: load_predictor(model) for name, model in named.items()}
+    with ExitStack() as stack:
+        workers = [stack.enter_context(side_by_side(predictor)) for predictor in predictors.values()]
+        yield Models(predictors, min(workers))
+
+
+def named_models(words: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
+    """Return the paths of models by name, from words such as `runs/train/street/model` or `roads=runs/train/street-2`.
+
+    A word that is an existing path is not split.
+
+    Raises:
+        ConfigError: a name cannot be one, or two models have the same name.
+    """
+    found: dict[str, Path] = {}
+    for given in words:
+        word = os.fspath(given)
+        before, sign, path = word.partition("=")
+        is_named = bool(sign) and not os.path.lexists(word) and not set(before) & {"/", os.sep}
+        name, place = (check_name(before), Path(path)) if is_named else (default_name(word), Path(word))
+        if is_named and not path:
+            raise ConfigError(f"{word}: names no model; give its path after the =, such as {before}=runs/train/NAME")
+        if name in found:
+            raise ConfigError(
+                f"{place}: is named {name}, as {found[name]} is; give one of them another name: OTHER={place}"
+            )
+        found[name] = place
+    return found
+
+
+def default_name(model: Any) -> str:
+    """Return the name of a model that was given without one: that of its run, export, folder or file."""
+    if not isinstance(model, str | os.PathLike):
+        return UNNAMED
+    path = Path(model).absolute()
+    stem = path.stem if path.is_file() else path.name
+    name = path.parent.name if stem == UNNAMED else stem
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")[:100]
+    return plain or UNNAMED
+
+
+def check_name(name: Any) -> str:
+    """Check that a name of a model can stand in addresses and headers.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    raise ConfigError(
+        f"a model's name must be 1 to 100 letters, digits and the signs . _ - and begin with a letter or a digit, but "
+        f"got {shown(name)}; give another: NAME=PATH"
+    )
