@@ -80,6 +80,17 @@ class Served:
         finally:
             connection.close()
 
+    def follow(self, path: str) -> list[Any]:
+        """Read server-sent events until the server ends them."""
+        content = self.ask(path).content.decode("ascii")
+        return [json.loads(event[6:]) for event in content.split("\n\n") if event.startswith("data: ")]
+
+    def metric(self, name: str) -> int:
+        """A number of /metrics."""
+        lines = self.ask("/metrics").content.decode("ascii").splitlines()
+        (number,) = [line.rpartition(" ")[2] for line in lines if line.rpartition(" ")[0] == name]
+        return int(number)
+
     def connect(self) -> socket.socket:
         """Open a plain connection."""
         return socket.create_connection(self.address, timeout=20)

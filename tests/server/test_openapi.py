@@ -29,6 +29,14 @@ PROBES = [
     ("POST", "/v1/mask", png(), {"Content_Encoding": "br"}),
     ("POST", "/v1/mask", bytes(2**26 + 1), {}),
     ("GET", "/v1/mask", None, {}),
+    ("POST", "/v1/videos", b"text", {}),
+    ("POST", "/v1/videos", b"", {}),
+    ("POST", "/v1/videos?min_area=0", b"text", {}),
+    ("POST", "/v1/videos", b"text", {"Content_Encoding": "br"}),
+    ("GET", "/v1/videos/{id}", None, {}),
+    ("DELETE", "/v1/videos/{id}", None, {}),
+    ("GET", "/v1/videos/{id}/events", None, {}),
+    ("GET", "/v1/videos/{id}/overlay.mp4", None, {}),
     ("POST", "/v1/models", b"x", {}),
     ("GET", "/v1/models", None, {"Host": "evil.example"}),
     ("GET", "/v1/models", None, {"Origin": "http://evil.example"}),
@@ -36,13 +44,13 @@ PROBES = [
 ]
 
 
-def test_the_document_has_exactly_the_routes(server):
+def test_the_document_has_exactly_the_routes(server, tmp_path):
     paths = server.ask("/openapi.json").json["paths"]
-    app = App(Models({"model": Brightness()}), ServeOptions(), token=None)
+    app = App(Models({"model": Brightness()}), ServeOptions(), folder=tmp_path, token=None)
     routes = {(route.path, method) for route in app.asgi._app.routes for method in route.methods - {"HEAD"}}
-    app.close()
+    app.close(10)
     assert {(path, method.upper()) for path, methods in paths.items() for method in methods} == routes
-    assert len(routes) == 6
+    assert len(routes) == 13
 
 
 @pytest.mark.parametrize(("method", "path", "body", "headers"), PROBES)
@@ -80,7 +88,7 @@ def test_paths_need_the_token_as_the_document_says(start, tmp_path):
     described = server.ask("/openapi.json", Authorization="Bearer 0123456789abcdef").json
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
-            refused = server.ask(path, None if method == "get" else b"x").status == 401
+            refused = server.ask(path, b"x" if method == "post" else None, method=method.upper()).status == 401
             assert refused == bool(operation["security"]), path
 
 
@@ -118,4 +126,4 @@ def faults(value, schema, described, place="$"):
 def test_operations_have_different_names(server):
     text = server.ask("/openapi.json").content.decode()
     names = re.findall(r'"operationId": "(\w+)"', text)
-    assert len(names) == len(set(names)) == 6
+    assert len(names) == len(set(names)) == 13

@@ -1,12 +1,15 @@
 import asyncio
 import re
+import threading
+from contextlib import contextmanager, suppress
 from threading import Event
 
 import pytest
 from tests.server.clients import SICK, Brightness, png, until
 
+from maskpencil.server import turns as turns_module
 from maskpencil.server.refusals import BusyError
-from maskpencil.server.turns import Turns
+from maskpencil.server.turns import CanceledError, Turns
 
 
 def turned(scenario, **settings):
@@ -19,7 +22,8 @@ def turned(scenario, **settings):
     try:
         return asyncio.run(asyncio.wait_for(run(), 20))
     finally:
-        turns.join()
+        for pool in turns.pools:
+            pool.shutdown()
 
 
 def test_calls_run_in_their_order_and_a_full_queue_refuses():
@@ -180,3 +184,95 @@ def test_images_beside_one_that_fails_are_answered(start):
 def waiting_images(server) -> int:
     (number,) = re.findall(rb"^maskpencil_images_waiting (\d+)$", server.ask("/metrics").content, flags=re.MULTILINE)
     return int(number)
+
+
+@contextmanager
+def frames(turns, stop, seen, gate):
+    """A thread that computes frames one after the other, each of which waits for `gate`."""
+
+    def work():
+        with suppress(CanceledError):
+            while True:
+                with turns.frame(loop, stop):
+                    seen.append("frame")
+                    assert gate.wait(10)
+
+    loop = asyncio.get_running_loop()
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        gate.set()
+        stop.set()
+        thread.join()
+
+
+async def eventually(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def test_a_frame_takes_the_place_of_an_image_and_images_come_before_the_next(monkeypatch):
+    monkeypatch.setattr(turns_module, "PAUSE_SECONDS", 60.0)
+    seen, gate, stop = [], Event(), Event()
+
+    async def scenario(turns):
+        with frames(turns, stop, seen, gate):
+            await eventually(lambda: seen == ["frame"])
+            images = [asyncio.create_task(turns.run(lambda: seen.append("image"))) for _ in range(3)]
+            await asyncio.sleep(0.02)
+            assert (turns.running, turns.waiting, seen) == (0, 3, ["frame"])
+            gate.set()
+            await asyncio.gather(*images)
+            await eventually(lambda: seen.count("frame") > 1)
+        assert seen[:5] == ["frame", "image", "image", "image", "frame"]
+
+    turned(scenario, depth=3)
+
+
+def test_a_video_moves_even_if_images_never_end(monkeypatch):
+    monkeypatch.setattr(turns_module, "PAUSE_SECONDS", 0.1)
+    seen, gate, stop = [], Event(), Event()
+    gate.set()
+
+    async def images(turns):
+        while seen.count("frame") < 4:
+            await turns.run(lambda: (seen.append("image"), Event().wait(0.01)))
+
+    async def scenario(turns):
+        many = [asyncio.create_task(images(turns)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        with frames(turns, stop, seen, gate):
+            await asyncio.gather(*many)
+        assert seen.count("image") > 4 * seen.count("frame")
+
+    turned(scenario, depth=3)
+
+
+def test_a_frame_that_waits_is_canceled_and_leaves_its_place(monkeypatch):
+    monkeypatch.setattr(turns_module, "PAUSE_SECONDS", 60.0)
+    seen, gate, stop, running = [], Event(), Event(), Event()
+
+    async def scenario(turns):
+        with frames(turns, Event(), seen, gate):
+            await eventually(lambda: seen == ["frame"])
+            with frames(turns, stop, seen, running):
+                await asyncio.sleep(0.02)
+                stop.set()
+            gate.set()
+            assert await turns.run(lambda: 7) == 7
+
+    turned(scenario)
+
+
+def test_two_frames_run_beside_each_other_if_there_are_no_images():
+    seen, gate = [], Event()
+
+    async def scenario(turns):
+        with frames(turns, Event(), seen, gate), frames(turns, Event(), seen, gate):
+            await eventually(lambda: len(seen) == 2)
+            assert turns.running == 0
+
+    turned(scenario, workers=2)

@@ -239,6 +239,10 @@ OPTIONS_MEANT = {
     "--max-body": "max-file-size max-size max-upload max-upload-size max-request-size limit-size",
     "--queue": "max-queue queue-size backlog max-waiting max-queue-size limit-concurrency",
     "--timeout": "time-out request-timeout queue-timeout",
+    "--max-video": "max-video-size video-size",
+    "--video-quota": "quota disk-quota max-disk disk",
+    "--video-folder": "temp-dir tmp-dir tmpdir upload-dir video-dir upload-folder cache-dir",
+    "--keep": "retention ttl expire expiry keep-for",
     "--dropout": "drop drop-rate dropout-rate",
     "--fix": "repair clean autofix",
 }

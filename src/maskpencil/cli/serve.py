@@ -73,6 +73,22 @@ def command(
     timeout: Annotated[
         str, option("The longest time that an image waits for its turn, such as 30s.", SERVER, "TIME")
     ] = "30s",
+    max_video: Annotated[str, option("The largest video file.", SERVER, "SIZE")] = "2GiB",
+    video_quota: Annotated[
+        str, option("The largest size of all videos and their results together.", SERVER, "SIZE")
+    ] = "20GiB",
+    video_folder: Annotated[
+        Path | None,
+        option(
+            "An existing folder in which the server makes its own folder for videos, which ends with it; by default "
+            "the system's folder for temporary files.",
+            SERVER,
+            "DIR",
+        ),
+    ] = None,
+    keep: Annotated[
+        str, option("The time for which the results of a video are kept after its end, such as 1h.", SERVER, "TIME")
+    ] = "1h",
     image_size: ImageSize = None,
     runtime: RuntimeName = "auto",
     device: Device = "auto",
@@ -82,11 +98,12 @@ def command(
         option("The memory limit for the computation of images, such as 2GiB; by default 1GiB.", NETWORK, "SIZE"),
     ] = None,
 ) -> None:
-    """Segment images that are sent over HTTP: POST an image to /v1/mask, and get its mask.
+    """Segment images and videos that are sent over HTTP: POST an image to /v1/mask, and get its mask.
 
     The form of the result is a parameter of the address: out=png (a mask, the default), out=overlay (a JPEG) or
-    out=json (regions, and the shares of the classes). Ctrl-C or SIGTERM stop the server; images that it has received
-    are answered before.
+    out=json (regions, and the shares of the classes). POST a video to /v1/videos, and follow it at the address in the
+    answer; images go first. Ctrl-C or SIGTERM stop the server; images that it has received are answered before, videos
+    are canceled.
     """
     from maskpencil.server import ServeOptions, serve
     from maskpencil.server.models import named_models
@@ -101,6 +118,10 @@ def command(
         max_pixels=max_pixels,
         queue=queue,
         timeout=read_duration("--timeout", timeout),
+        max_video=parse_bytes("--max-video", max_video),
+        video_quota=parse_bytes("--video-quota", video_quota),
+        video_folder=video_folder,
+        keep=read_duration("--keep", keep),
     )
     options.read_token()  # before the model is loaded, which takes seconds
     predictors = {
@@ -119,7 +140,8 @@ def command(
         serve(predictors, options=options) as server,
     ):
         show(
-            f"{server.url}  POST /v1/mask?out=png|overlay|json  GET /v1/models /openapi.json /healthz /readyz /metrics"
+            f"{server.url}  POST /v1/mask?out=png|overlay|json /v1/videos  GET /v1/models /openapi.json /healthz "
+            "/readyz /metrics"
         )
         RESULTS.flush()
         for name, predictor in predictors.items():

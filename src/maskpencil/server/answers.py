@@ -15,6 +15,7 @@ from maskpencil.plain_text import json_text
 from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor
 from maskpencil.regions import region_facts
+from maskpencil.server.parameters import read_area, read_parameters
 from maskpencil.server.refusals import RefusedError
 
 Form = Literal["png", "overlay", "json"]
@@ -24,9 +25,6 @@ MEDIA_TYPES: Mapping[Form, str] = {"png": "image/png", "overlay": "image/jpeg", 
 
 PARAMETERS = ("out", "min_area", "model")
 """The parameters in the address of a request."""
-
-MAX_AREA = 2**31 - 1
-"""The largest value of the parameter `min_area`."""
 
 MAX_REGIONS = 20_000
 """The largest number of regions in JSON."""
@@ -53,23 +51,12 @@ class Wish:
         Raises:
             RefusedError: a parameter is unknown or invalid, or no form has an accepted media type.
         """
-        given = request.query_params.multi_items()
-        for name, _ in given:
-            if name not in PARAMETERS or [other for other, _ in given].count(name) > 1:
-                names = ", ".join(PARAMETERS)
-                raise RefusedError(400, f"the parameters are {names}, each at most once, but got {name!r}", close=True)
-        values = dict(given)
+        values = read_parameters(request, PARAMETERS)
         form = values.get("out")
         if form is not None and form not in MEDIA_TYPES:
             raise RefusedError(400, f"out must be one of {', '.join(MEDIA_TYPES)}, but got {form!r}", close=True)
-        area = values.get("min_area", "1")
-        if not (area.isascii() and area.isdecimal() and len(area) < 11 and 1 <= int(area) <= MAX_AREA):
-            raise RefusedError(
-                400, f"min_area must be a whole number from 1 to {MAX_AREA}, but got {area!r}", close=True
-            )
-        return cls(
-            cast(Form, form or accepted_form(request.headers.get("accept", "*/*"))), int(area), values.get("model")
-        )
+        area = read_area(values)
+        return cls(cast(Form, form or accepted_form(request.headers.get("accept", "*/*"))), area, values.get("model"))
 
 
 @dataclass(frozen=True)

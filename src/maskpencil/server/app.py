@@ -7,6 +7,8 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar, cast
 
 from starlette.applications import Starlette
@@ -16,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from maskpencil.errors import DataError, first_line
+from maskpencil.errors import DataError, StalledError, first_line
 from maskpencil.predictor import Predictor
 from maskpencil.server import openapi
 from maskpencil.server.answers import MEDIA_TYPES, Answer, Wish, answer, check_image
@@ -27,6 +29,8 @@ from maskpencil.server.openapi import Endpoint
 from maskpencil.server.options import ServeOptions
 from maskpencil.server.refusals import BusyError, ClientLeftError, JSONText, RefusedError
 from maskpencil.server.turns import Turns
+from maskpencil.server.videos.jobs import ENDED, NOW, Videos
+from maskpencil.server.videos.routes import VideoRoutes
 from maskpencil.terminal import say
 
 T = TypeVar("T")
@@ -50,28 +54,41 @@ class App:
     Args:
         models: the models.
         options: the settings.
+        folder: the folder for videos.
         token: the token that requests must have; None if they need none.
 
     Attributes:
         images: the number of images that were segmented.
+        videos: the videos.
         endpoints: the routes.
     """
 
-    def __init__(self, models: Models, options: ServeOptions, *, token: str | None) -> None:
+    def __init__(self, models: Models, options: ServeOptions, *, folder: Path, token: str | None) -> None:
         self._models, self._options = models, options
         self.turns = Turns(workers=models.at_once, depth=options.queue, seconds=options.timeout)
         self._memory = Memory(max(BODIES * options.max_body, MIN_MEMORY))
         self._checkers = ThreadPoolExecutor(CHECKERS, "maskpencil-check")
         self._answers: Counter[int] = Counter()
         self.images = 0
+        self.videos = Videos(folder, self.turns, options, workers=models.at_once)
+        self._video_routes = VideoRoutes(self.videos, models)
         self.endpoints = self._endpoints()
         self._document = openapi.document(self.endpoints, version("maskpencil"))
         self.asgi = self._asgi(token)
 
-    def close(self) -> None:
-        """Wait for the images that are computed; called when the event loop has ended."""
-        self._checkers.shutdown(wait=True, cancel_futures=True)
-        self.turns.join()
+    def close(self, seconds: float) -> None:
+        """Wait for the images and frames that are computed; called when the event loop has ended.
+
+        Raises:
+            StalledError: one of them did not end within `seconds`.
+        """
+        end = time.monotonic() + seconds
+        for pool in (self._checkers, *self.turns.pools, *self.videos.pools):
+            ending = Thread(target=partial(pool.shutdown, cancel_futures=True), daemon=True)
+            ending.start()
+            ending.join(max(end - time.monotonic(), 0.01))
+            if ending.is_alive():
+                raise StalledError("a prediction did not end in time, so the server was stopped without it")
 
     def _endpoints(self) -> tuple[Endpoint, ...]:
         binary: dict[str, Any] = {}
@@ -82,7 +99,7 @@ class App:
         return (
             Endpoint("/healthz", self._health, "Say that the server lives.", text, needs_token=False),
             Endpoint("/readyz", self._ready, "Say whether the server has room for an image.", text, refusals=busy),
-            Endpoint("/metrics", self._metrics, "Count answers and images, for Prometheus.", text),
+            Endpoint("/metrics", self._metrics, "Count answers, images and videos, for Prometheus.", text),
             Endpoint("/openapi.json", self._openapi, "Describe this interface.", {json: {"type": "object"}}),
             Endpoint("/v1/models", self._facts, "Describe the models and the limits.", {json: openapi.MODELS}),
             Endpoint(
@@ -92,8 +109,9 @@ class App:
                 forms,
                 method="POST",
                 refusals=("406", "413", "415", "422", *busy),
-                takes_image=True,
+                takes="image",
             ),
+            *self._video_routes.endpoints(),
         )
 
     def _asgi(self, token: str | None) -> ASGIApp:
@@ -136,6 +154,10 @@ class App:
         for name, number in gauges.items():
             lines += [f"# TYPE maskpencil_images_{name} gauge", f"maskpencil_images_{name} {number}"]
         lines += ["# TYPE maskpencil_images_total counter", f"maskpencil_images_total {self.images}"]
+        counts = self.videos.counts()
+        for name, states, kind in (("videos", NOW, "gauge"), ("videos_total", ENDED, "counter")):
+            lines.append(f"# TYPE maskpencil_{name} {kind}")
+            lines += [f'maskpencil_{name}{{state="{state}"}} {counts[state]}' for state in states]
         return PlainTextResponse("\n".join(lines) + "\n")
 
     async def _facts(self, _: Request) -> Response:
@@ -146,6 +168,7 @@ class App:
                 "at_once": self._models.at_once,
                 "max_body": self._options.max_body,
                 "max_pixels": self._options.max_pixels,
+                "max_video": self.videos.max_video,
             }
         )
 

@@ -1,8 +1,8 @@
 """Read the body of a request within limits of size, time, rate and memory."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -64,39 +64,52 @@ async def read_body(request: Request, share: Share, *, limit: int) -> bytes:
         BusyError: there is no room for it.
         ClientLeftError: the client closed the connection.
     """
+    kept = []
+    async with aclosing(body_parts(request, limit=limit, seconds=BODY_SECONDS)) as parts:
+        async for part in parts:
+            share.grow(len(part))
+            kept.append(part)
+    if not kept:
+        raise RefusedError(400, "the body is empty; expected an image file: curl --data-binary @photo.jpg ADDRESS")
+    return b"".join(kept)
+
+
+async def body_parts(request: Request, *, limit: int, seconds: float) -> AsyncGenerator[bytes, None]:
+    """Yield the parts of a body of at most `limit` bytes as they come, within `seconds` and at `LEAST_RATE` or faster.
+
+    Raises:
+        RefusedError: the body is encoded, too large or too slow.
+        ClientLeftError: the client closed the connection.
+    """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
     if "content-encoding" in request.headers:
-        raise RefusedError(415, "Content-Encoding is not supported; send the image file as it is", close=True)
-    loop = asyncio.get_running_loop()
-    start, parts = loop.time(), []
+        raise RefusedError(415, "Content-Encoding is not supported; send the file as it is", close=True)
+    start, size = asyncio.get_running_loop().time(), 0
     stream = request.stream()
     try:
         while True:
-            seconds = min(START_SECONDS + share.size / LEAST_RATE, BODY_SECONDS)
-            async with asyncio.timeout_at(start + seconds):
+            allowed = min(START_SECONDS + size / LEAST_RATE, seconds)
+            async with asyncio.timeout_at(start + allowed):
                 part = await anext(stream, b"")
             if not part:
-                break
-            share.grow(len(part))
-            if share.size > limit:
+                return
+            size += len(part)
+            if size > limit:
                 raise _too_large(limit)
-            parts.append(part)
+            yield part
     except TimeoutError:
         raise RefusedError(
             408,
-            f"the body came too slowly ({share.size} bytes in {seconds:.0f} s); expected at least {LEAST_RATE >> 10} "
-            "KiB per second",
+            f"the body came too slowly ({size} bytes in {allowed:.0f} s); expected at least {LEAST_RATE >> 10} KiB per "
+            "second",
             close=True,
         ) from None
     except ClientDisconnect:
         raise ClientLeftError from None
     finally:
         await stream.aclose()
-    if not parts:
-        raise RefusedError(400, "the body is empty; expected an image file: curl --data-binary @photo.jpg ADDRESS")
-    return b"".join(parts)
 
 
 def _too_large(limit: int) -> RefusedError:

@@ -1,13 +1,15 @@
 """Describe the routes of the server as an OpenAPI document, from the same table that makes them."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from maskpencil.server.answers import MAX_AREA, MEDIA_TYPES
+from maskpencil.server.answers import MEDIA_TYPES
+from maskpencil.server.parameters import MAX_AREA
 
 VERSION = "3.1.0"
 
@@ -15,15 +17,24 @@ _REASONS = {
     "400": "The request is not valid.",
     "401": "The token is missing or wrong.",
     "403": "The request comes from the page of another site.",
+    "404": "There is no such video, or the file is not ready.",
     "405": "The path has another method.",
     "406": "No form of the result has an accepted media type.",
     "408": "The request came too slowly.",
-    "413": "The image file is too large.",
+    "413": "The file is too large.",
     "415": "The body is encoded.",
+    "416": "The file ends before the range.",
     "421": "The header Host names another server.",
     "422": "The image is damaged, of an unknown format, or has too many pixels.",
     "500": "The server failed.",
     "503": "The server is busy or stopping.",
+}
+
+_DONE = {
+    "200": "Done.",
+    "202": "The video waits for its turn; the header Location has the address of its state.",
+    "204": "Done; there is no content.",
+    "206": "The part of the file that the header Range asks for.",
 }
 
 EVERYWHERE = ("400", "401", "403", "405", "408", "421", "500")
@@ -39,9 +50,10 @@ class Endpoint:
         answer: the function that answers a request.
         summary: what it does, in a sentence.
         content: the media types of the answer, each with the JSON schema of its content.
-        method: GET or POST.
+        method: GET, POST or DELETE.
+        done: the status codes of success.
         refusals: the status codes of refusals beside those of `EVERYWHERE`.
-        takes_image: whether the body is an image file and the parameters are those of `answers.Wish`.
+        takes: what the body is: an image, with the parameters of `answers.Wish`, or a video; None without a body.
         needs_token: whether the token is demanded, if the server has one.
     """
 
@@ -50,8 +62,9 @@ class Endpoint:
     summary: str
     content: Mapping[str, Mapping[str, Any]]
     method: str = "GET"
+    done: Sequence[str] = ("200",)
     refusals: Sequence[str] = field(default=())
-    takes_image: bool = False
+    takes: Literal["image", "video"] | None = None
     needs_token: bool = True
 
 
@@ -63,43 +76,37 @@ def document(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
     schemes = {"token": {"type": "http", "scheme": "bearer", "description": "Needed if the server has a token."}}
     return {
         "openapi": VERSION,
-        "info": {"title": "maskpencil", "version": version, "summary": "Segment images."},
+        "info": {"title": "maskpencil", "version": version, "summary": "Segment images and videos."},
         "paths": paths,
         "components": {"schemas": {"Error": ERROR}, "securitySchemes": schemes},
     }
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
-    done = {
-        "description": "Done.",
-        "content": {kind: {"schema": dict(schema)} for kind, schema in endpoint.content.items()},
-    }
+    content = {kind: {"schema": dict(schema)} for kind, schema in endpoint.content.items()}
+    done = {code: {"description": _DONE[code], **({"content": content} if content else {})} for code in endpoint.done}
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     codes = sorted({*EVERYWHERE, *endpoint.refusals})
     operation: dict[str, Any] = {
-        "operationId": f"{endpoint.method.lower()}{endpoint.path.replace('/', '_').replace('.', '_')}",
+        "operationId": f"{endpoint.method.lower()}{re.sub('[^a-z0-9]+', '_', endpoint.path).rstrip('_')}",
         "summary": endpoint.summary,
-        "responses": {"200": done, **{code: {"description": _REASONS[code], "content": error} for code in codes}},
+        "responses": {**done, **{code: {"description": _REASONS[code], "content": error} for code in codes}},
         "security": [{}, {"token": []}] if endpoint.needs_token else [],
     }
-    if endpoint.takes_image:
-        binary: dict[str, Any] = {"application/octet-stream": {}, "image/*": {}}
-        operation["requestBody"] = {"description": "The image file.", "required": True, "content": binary}
-        operation["parameters"] = [
-            {
-                "name": "out",
-                "in": "query",
-                "description": "The form of the result; by default that of the header Accept.",
-                "schema": {"type": "string", "enum": list(MEDIA_TYPES)},
-            },
-            {
-                "name": "min_area",
-                "in": "query",
-                "description": "The least area of a region in pixels, for out=json.",
-                "schema": {"type": "integer", "minimum": 1, "maximum": MAX_AREA, "default": 1},
-            },
-            MODEL_NAME,
-        ]
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": TEXT}
+        for name in re.findall(r"\{(\w+)\}", endpoint.path)
+    ]
+    if endpoint.takes is not None:
+        binary: dict[str, Any] = {"application/octet-stream": {}, f"{endpoint.takes}/*": {}}
+        operation["requestBody"] = {
+            "description": f"The {endpoint.takes} file.",
+            "required": True,
+            "content": binary,
+        }
+        parameters += [*([OUT] if endpoint.takes == "image" else []), MIN_AREA, MODEL_NAME]
+    if parameters:
+        operation["parameters"] = parameters
     return operation
 
 
@@ -120,7 +127,19 @@ def array(items: Mapping[str, Any], length: int | None = None) -> dict[str, Any]
 
 
 TEXT: Mapping[str, Any] = {"type": "string"}
-MODEL_NAME: Mapping[str, Any] = {
+OUT: dict[str, Any] = {
+    "name": "out",
+    "in": "query",
+    "description": "The form of the result; by default that of the header Accept.",
+    "schema": {"type": "string", "enum": list(MEDIA_TYPES)},
+}
+MIN_AREA: dict[str, Any] = {
+    "name": "min_area",
+    "in": "query",
+    "description": "The least area of a region in pixels, in results that list regions.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_AREA, "default": 1},
+}
+MODEL_NAME: dict[str, Any] = {
     "name": "model",
     "in": "query",
     "description": "The name of the model, one of those of /v1/models; by default the first.",
@@ -164,5 +183,18 @@ MODELS = closed_object(
     at_once=WHOLE,
     max_body=WHOLE,
     max_pixels=WHOLE,
+    max_video=WHOLE,
 )
 """The schema of the facts of the models."""
+
+JOB = closed_object(
+    id=TEXT,
+    state={"type": "string", "enum": ["waiting", "running", "done", "failed", "canceled"]},
+    model=TEXT,
+    frames=WHOLE,
+    total={"oneOf": [{"type": "null"}, WHOLE]},
+    error={"type": ["string", "null"]},
+    warnings=array(TEXT),
+    files=array(TEXT),
+)
+"""The schema of the state of a video."""

@@ -32,6 +32,11 @@ class ServeOptions:
         max_pixels: the largest number of pixels of an image.
         queue: the largest number of images that wait for their turn.
         timeout: the longest time in seconds that an image waits for its turn.
+        max_video: the largest size of a video in bytes.
+        video_quota: the largest size in bytes of all videos and their results together.
+        video_folder: an existing folder in which the server makes a folder for videos; None is the system's folder for
+            temporary files.
+        keep: the time in seconds for which the results of a video are kept after its end.
 
     Example:
         >>> mp.ServeOptions(host="0.0.0.0")
@@ -53,6 +58,10 @@ class ServeOptions:
     max_pixels: int = 2**26
     queue: int = 64
     timeout: float = 30.0
+    max_video: int = 2 * 2**30
+    video_quota: int = 20 * 2**30
+    video_folder: Path | None = None
+    keep: float = 3600.0
 
     def __post_init__(self) -> None:
         read_text("--host", self.host)
@@ -62,10 +71,15 @@ class ServeOptions:
         read_whole("--max-pixels", self.max_pixels, least=1)
         read_whole("--queue", self.queue, least=1, most=10_000)
         read_number("--timeout", self.timeout, least=0.1, most=3600)
+        read_whole("--max-video", self.max_video, least=1, most=2**43)
+        read_whole("--video-quota", self.video_quota, least=1)
+        read_number("--keep", self.keep, least=1, most=30 * 24 * 3600)
         if isinstance(self.allow_host, str) or not all(isinstance(name, str) and name for name in self.allow_host):
             raise ConfigError(f"--allow-host must be names of hosts, but got {self.allow_host!r}")
         if self.token_file is not None:
             object.__setattr__(self, "token_file", read_path("--token-file", self.token_file))
+        if self.video_folder is not None:
+            object.__setattr__(self, "video_folder", read_path("--video-folder", self.video_folder))
         if self.open and self.token_file is not None:
             raise ConfigError("--open and --token-file exclude each other; leave --open out to demand the token")
         if not self.open and self.token_file is None and not is_local(self.host):

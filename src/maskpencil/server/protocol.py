@@ -5,6 +5,7 @@ Middleware cannot help here, since it runs only when the headers of a request ar
 
 import asyncio
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -75,15 +76,17 @@ class LimitedProtocol(HttpToolsProtocol):
 
     Attributes:
         max_request: the largest size of a request on the wire in bytes; set by `limited_to`.
+        uploads: the same for each path that has its own limit.
         is_receiving: whether a request has begun and its body is not complete.
     """
 
     max_request = 2**27
+    uploads: Mapping[str, int] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         self.is_receiving = False
-        self._in_head, self._size, self._part = True, 0, 0
+        self._in_head, self._size, self._part, self._most = True, 0, 0, self.max_request
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._closing = _Closing(transport, self)
@@ -116,12 +119,12 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         if was_in_head and self._in_head and self._size > MAX_HEAD:
             self._refuse(b"431 Request Header Fields Too Large", b"the headers are too large")
-        elif self._size > self.max_request:
+        elif self._size > self._most:
             self._refuse(b"413 Content Too Large", b"the request is too large")
 
     def on_message_begin(self) -> None:
         """Begin to count the bytes of a request."""
-        self._in_head, self.is_receiving, self._size = True, True, self._part
+        self._in_head, self.is_receiving, self._size, self._most = True, True, self._part, self.max_request
         self._await_head()
         super().on_message_begin()
 
@@ -135,6 +138,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._cancel_head()
         super().on_headers_complete()
+        self._most = self.uploads.get(self.scope["path"], self.max_request)
 
     def on_message_complete(self) -> None:
         """Wait for the next request."""
@@ -203,6 +207,11 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
 
-def limited_to(max_request: int) -> type[LimitedProtocol]:
-    """Return the protocol of connections whose requests have at most this many bytes on the wire."""
-    return type("Protocol", (LimitedProtocol,), {"max_request": max_request})
+def limited_to(max_request: int, uploads: Mapping[str, int]) -> type[LimitedProtocol]:
+    """Return the protocol of connections whose requests have at most this many bytes on the wire.
+
+    Args:
+        max_request: the largest size of a request in bytes.
+        uploads: the largest size of a request to each path that has its own.
+    """
+    return type("Protocol", (LimitedProtocol,), {"max_request": max_request, "uploads": uploads})

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,20 @@ from maskpencil.server.app import App
 from maskpencil.server.models import ModelSource, loaded_models
 from maskpencil.server.options import ServeOptions, listening_socket
 from maskpencil.server.protocol import CLOSING_SECONDS, limited_to
+from maskpencil.server.videos.folder import private_folder
+from maskpencil.server.videos.routes import PATH
 
 FINISH_SECONDS = 5
 """The longest time for which images still get their turn after the server was told to stop."""
 
-STOP_SECONDS = 8
+STOP_SECONDS = 7
 """The longest time for which requests are still answered after the server was told to stop."""
+
+END_SECONDS = 9
+"""The longest time from then until the threads have ended; one that still computes is left behind."""
+
+FORCED_SECONDS = 1
+"""The same if the server is told to stop at once."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ def serve(
 ) -> Iterator[RunningServer]:
     """Segment images that are sent over HTTP, for as long as the block runs.
 
-    At the end of the block the server takes no new requests, and answers those that it has.
+    At the end of the block the server takes no new requests, answers those that it has, and cancels its videos.
 
     Args:
         models: a model folder, a file from `export_model`, or a segmenter; or several of these by name, of which
@@ -66,20 +75,26 @@ def serve(
         ConfigError: a value is not a model, a name cannot be one, a package is missing, the port is in use, or the
             token cannot be read.
         ModelError: a model cannot be read.
+        StalledError: at the end of the block a prediction did not end; its thread is left behind.
     """
     options = options or ServeOptions()
     token = options.read_token()
     with (
         closing(listening_socket(options)) as listener,
+        private_folder(options.video_folder) as folder,
         loaded_models(models) as loaded,
-        closing(App(loaded, options, token=token)) as app,
     ):
+        app = App(loaded, options, folder=folder, token=token)
         server = _Server(app, options, listener)
         server.start()
         try:
             yield RunningServer(_url(options.host, listener), loaded.at_once, lambda: app.images, server.is_running)
         finally:
-            server.stop()
+            end = time.monotonic() + END_SECONDS
+            try:
+                server.stop()
+            finally:
+                app.close(FORCED_SECONDS if server.force_exit else end - time.monotonic())
 
 
 class _Server(uvicorn.Server):
@@ -89,7 +104,7 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             app.asgi,
             loop="asyncio",
-            http=limited_to(2 * options.max_body + 2**20),
+            http=limited_to(_on_wire(options.max_body), {PATH: _on_wire(options.max_video)}),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -100,7 +115,7 @@ class _Server(uvicorn.Server):
             timeout_graceful_shutdown=STOP_SECONDS,
         )
         super().__init__(config)
-        self._turns, self._listener = app.turns, listener
+        self._turns, self._videos, self._listener = app.turns, app.videos, listener
         self._begun = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="maskpencil-http", daemon=True)
@@ -133,8 +148,9 @@ class _Server(uvicorn.Server):
         self._begun.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer the requests that are there; those that are not done in time are refused."""
+        """Cancel the videos, and answer the requests that are there; those that are not done in time are refused."""
         loop = asyncio.get_running_loop()
+        self._videos.stop()
         timer = loop.call_later(FINISH_SECONDS, self._turns.close)
         await super().shutdown(sockets)
         timer.cancel()
@@ -149,6 +165,11 @@ class _Server(uvicorn.Server):
             self._failure = error
         finally:
             self._begun.set()
+
+
+def _on_wire(size: int) -> int:
+    """Return the largest size of a request on the wire whose body has `size` bytes."""
+    return 2 * size + 2**20
 
 
 def _url(host: str, listener: socket.socket) -> str:

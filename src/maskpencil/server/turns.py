@@ -1,29 +1,45 @@
-"""Let a bounded number of calls wait for their turn, and run a few of them at a time in threads."""
+"""Let a bounded number of calls wait for their turn, and run a few at a time in threads; videos get the rest."""
 
 import asyncio
+import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from maskpencil.server.refusals import BusyError
 
 T = TypeVar("T")
 
+QUIET_SECONDS = 0.1
+"""The time after an image in which no frame of a video begins, since the next image may be on its way."""
+
+PAUSE_SECONDS = 1.0
+"""The longest time for which images hold up a video between two frames."""
+
+POLL_SECONDS = 0.1
+"""The longest time between two checks whether a frame that waits is still wanted."""
+
+
+class CanceledError(Exception):
+    """The video of a frame that waits was canceled."""
+
 
 class Turns:
-    """Turns of calls in `workers` threads, in the order of arrival; all methods are called in one event loop.
+    """Turns of calls in `workers` threads, in the order of arrival; all methods but two are called in one event loop.
 
     A call whose caller is cancelled while it waits is never run. A call that runs is finished, and keeps its thread
-    until then.
+    until then. Frames of videos take the place of a thread, see `frame`.
 
     Args:
-        workers: the number of calls that run at the same time.
+        workers: the number of calls that run at the same time, frames included.
         depth: the largest number of calls that wait.
         seconds: the longest time for which a call waits.
 
     Attributes:
-        running: the number of calls that run.
+        running: the number of calls that run, without frames.
     """
 
     def __init__(self, *, workers: int, depth: int, seconds: float) -> None:
@@ -32,6 +48,11 @@ class Turns:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._is_closed = False
         self.running = 0
+        self._ended = 0.0
+        self._tickets: deque[threading.Event] = deque()
+        self._frames = 0
+        self._frame_ended = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
@@ -56,18 +77,43 @@ class Turns:
             BusyError: the queue is full, the turn did not come in time, or the server stops.
         """
         self.refuse_if_full()
-        if self.running >= self._workers:
+        if self._is_full:
             await self._turn()
         else:
             self.running += 1
         try:
             running = self._pool.submit(call)
         except BaseException:
-            self._pass_on()
+            self._end()
             raise
         loop = asyncio.get_running_loop()
-        running.add_done_callback(lambda done: _in_loop(loop, self._pass_on, done))
+        running.add_done_callback(lambda done: _in_loop(loop, self._end, done))
         return await asyncio.shield(asyncio.wrap_future(running))
+
+    @contextmanager
+    def frame(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> Iterator[None]:
+        """Wait until a frame of a video may be computed, in the caller's thread, and compute it in the block.
+
+        Frames wait while images run or wait, but at most `PAUSE_SECONDS` after a frame has ended; then one frame gets
+        the next turn. So images wait for a frame that is computed, and a video never stands still.
+
+        Args:
+            loop: the event loop of all other calls.
+            stop: ends the waiting.
+
+        Raises:
+            CanceledError: `stop` was set, or the loop has ended.
+        """
+        ticket = threading.Event()
+        call_in(loop, self._ask, ticket)
+        while not ticket.wait(POLL_SECONDS):
+            if stop.is_set() or loop.is_closed():
+                call_in(loop, self._withdraw, ticket)
+                raise CanceledError
+        try:
+            yield
+        finally:
+            call_in(loop, self._frame_end)
 
     def close(self) -> None:
         """Refuse all calls that wait, and all later ones."""
@@ -77,12 +123,17 @@ class Turns:
                 turn.set_exception(BusyError("the server is stopping"))
         self._waiting.clear()
 
-    def join(self) -> None:
-        """Wait for the calls that run, and end the threads; called outside of the event loop."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    @property
+    def pools(self) -> tuple[ThreadPoolExecutor, ...]:
+        """The threads, which are joined after the event loop has ended."""
+        return (self._pool,)
+
+    @property
+    def _is_full(self) -> bool:
+        return self.running + self._frames >= self._workers
 
     async def _turn(self) -> None:
-        """Wait until a call has ended and left its thread to this one."""
+        """Wait until a thread is free and given to this call."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -99,21 +150,64 @@ class Turns:
         if turn in self._waiting:
             self._waiting.remove(turn)
         elif turn.done() and not turn.cancelled() and turn.exception() is None:  # the turn came at the same moment
-            self._pass_on()
+            self._end()
 
-    def _pass_on(self) -> None:
-        """Give the thread of a call that has ended to the next."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
+    def _end(self) -> None:
         self.running -= 1
+        self._ended = time.monotonic()
+        self._give()
+
+    def _ask(self, ticket: threading.Event) -> None:
+        self._tickets.append(ticket)
+        self._give()
+
+    def _withdraw(self, ticket: threading.Event) -> None:
+        if ticket in self._tickets:
+            self._tickets.remove(ticket)
+        else:  # the turn came at the same moment
+            self._frame_end()
+
+    def _frame_end(self) -> None:
+        self._frames -= 1
+        self._frame_ended = time.monotonic()
+        self._give()
+
+    def _give(self) -> None:
+        """Give free threads to an overdue frame, to the images that wait, or, if there are no images, to frames."""
+        now = time.monotonic()
+        overdue = self._frame_ended + PAUSE_SECONDS
+        while not self._is_full:
+            if self._tickets and not self._frames and now >= overdue:
+                self._give_frame()
+            elif self._waiting:
+                turn = self._waiting.popleft()
+                if not turn.done():
+                    self.running += 1
+                    turn.set_result(None)
+            elif self._tickets and not self.running and now >= self._ended + QUIET_SECONDS:
+                self._give_frame()
+            else:
+                break
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._tickets and not self._is_full and not (self.running and self._frames):
+            at = overdue if self.running else self._ended + QUIET_SECONDS
+            self._timer = asyncio.get_running_loop().call_later(max(at - now, 0), self._give)
+
+    def _give_frame(self) -> None:
+        self._frames += 1
+        self._tickets.popleft().set()
+
+
+def call_in(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: object) -> None:
+    """Run `call` in an event loop soon, if the loop still runs; called in any thread."""
+    with suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(call, *arguments)
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None], done: "Future[T]") -> None:
     """Run `call` in the event loop, if that still runs; fetch the error of a call that nobody awaits any more."""
     if not done.cancelled():
         done.exception()
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(call)
+    call_in(loop, call)

@@ -19,8 +19,9 @@ from tests.helpers import BrightnessSegmenter
 
 from maskpencil.errors import VideoError
 from maskpencil.images import RGBImage
-from maskpencil.inference.options import PredictOptions, VideoOptions
+from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.video.frames import ColorConverter, Frame
+from maskpencil.inference.video.outputs import VideoFiles
 from maskpencil.inference.video.predict import predict_video
 from maskpencil.inference.video.reader import VideoReader
 from maskpencil.prediction import Prediction
@@ -133,7 +134,7 @@ class NearestColor(BrightnessSegmenter):
 
 
 def masks_of(path: Path, segmenter: NearestColor, out: Path) -> npt.NDArray[np.uint8]:
-    predict_video(segmenter, path, None, masks=out, options=PredictOptions(video=VideoOptions(masks="video")))
+    predict_video(segmenter, path, VideoFiles(masks=out))
     with av.open(str(out)) as video:
         return np.array([frame.to_ndarray(format="gray") for frame in video.decode(video=0)])
 

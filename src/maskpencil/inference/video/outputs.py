@@ -19,7 +19,7 @@ from maskpencil.errors import ConfigError
 from maskpencil.files import written_whole
 from maskpencil.images import RGBImage
 from maskpencil.inference.options import PredictOptions
-from maskpencil.inference.video.writers import MaskFrames, MaskVideo, MaskWriter, RawFrames, VideoWriter
+from maskpencil.inference.video.writers import MaskFrames, MaskVideo, MaskWriter, RawFrames, RegionLines, VideoWriter
 from maskpencil.pipeline import WriteBehind
 from maskpencil.prediction import Prediction
 from maskpencil.regions import Region
@@ -123,11 +123,28 @@ class VideoForm:
     is_live: bool
 
 
+@dataclass(frozen=True)
+class VideoFiles:
+    """The files to write for a video; those that are None are not written.
+
+    Attributes:
+        overlay: the MP4 with the classes drawn over the frames.
+        masks: the .mkv file or the folder of PNGs for the label maps, as `VideoOptions.masks` says.
+        regions: the JSON lines of the regions.
+        min_area: the smallest number of pixels of a region in `regions`.
+    """
+
+    overlay: str | os.PathLike[str] | None = None
+    masks: str | os.PathLike[str] | None = None
+    regions: str | os.PathLike[str] | None = None
+    min_area: int = 1
+
+
 class VideoOutputs:
     """A writer of the predictions of a video; a context manager that completes all files, or removes them on an error.
 
-    `legend` lists the class indices that the overlay can show. `overlay` and `masks` are the paths to write, or None;
-    `options` decides whether `masks` is a file or a folder.
+    `legend` lists the class indices that the overlay can show. `options` decides whether the masks are a file or a
+    folder.
 
     Raises:
         ConfigError: there is no screen for a window.
@@ -141,17 +158,16 @@ class VideoOutputs:
         form: VideoForm,
         options: PredictOptions,
         *,
-        overlay: str | os.PathLike[str] | None,
-        masks: str | os.PathLike[str] | None,
+        files: VideoFiles,
         sound: Sequence[AudioStream],
         tell: Callable[[str], None],
     ) -> None:
         self._classes, self._form, self._options, self._sound = classes, form, options, sound
-        self._overlay_path, self._masks_path = overlay, masks
-        self._tell = tell
+        self._files, self._tell = files, tell
         self._sheet = Sheet(classes, legend, form.size)
         self._overlay: VideoWriter | None = None
         self._masks: MaskWriter | None = None
+        self._regions: RegionLines | None = None
         self._window: Window | None = None
         self._pipe: RawFrames | None = None
 
@@ -159,10 +175,18 @@ class VideoOutputs:
         with ExitStack() as stack:
             if self._options.video.show:
                 self._window = stack.enter_context(closing(Window(self._form.name)))
-            if self._overlay_path is not None:
-                self._overlay = self._overlay_writer(stack, self._overlay_path)
-            if self._masks_path is not None:
-                self._masks = self._mask_writer(stack, self._masks_path)
+            if self._files.overlay is not None:
+                self._overlay = self._overlay_writer(stack, self._files.overlay)
+            if self._files.masks is not None:
+                self._masks = self._mask_writer(stack, self._files.masks)
+            if self._files.regions is not None:
+                self._regions = stack.enter_context(
+                    RegionLines(
+                        stack.enter_context(written_whole(self._files.regions)),
+                        time_base=self._form.time_base,
+                        min_area=self._files.min_area,
+                    )
+                )
             if self._options.video.stdout:
                 self._pipe = stack.enter_context(closing(RawFrames()))
                 height, width = self._form.size
@@ -204,7 +228,7 @@ class VideoOutputs:
         A file of a live source needs none.
         """
         viewers = [viewer for viewer in (self._window, self._pipe) if viewer]
-        written = self._overlay or self._masks
+        written = self._overlay or self._masks or self._regions
         return bool(viewers) and all(v.is_closed for v in viewers) and (self._form.is_live or not written)
 
     def _overlay_writer(self, stack: ExitStack, path: str | os.PathLike[str]) -> VideoWriter:
@@ -236,6 +260,8 @@ class VideoOutputs:
     def _paint(self, prediction: Prediction, pts: int, duration: int) -> None:
         if self._masks:
             self._masks.write(prediction.label_map, pts=pts, duration=duration)
+        if self._regions:
+            self._regions.write(prediction, pts=pts)
         if not (self._overlay or self._window or self._pipe):
             return
         boxes = self._options.find_regions(prediction, polygons=False)

@@ -19,7 +19,7 @@ from maskpencil.inference.report import Tally
 from maskpencil.inference.sources import Source
 from maskpencil.inference.video.frames import WHITE, Frame, FrameConverter, VideoFacts, expected_frames, images, select
 from maskpencil.inference.video.opening import find_decoder, opening_of
-from maskpencil.inference.video.outputs import QUEUE_DEPTH, VideoForm, VideoOutputs
+from maskpencil.inference.video.outputs import QUEUE_DEPTH, VideoFiles, VideoForm, VideoOutputs
 from maskpencil.inference.video.reader import VideoReader
 from maskpencil.inference.video.smoothing import Smoother
 from maskpencil.inference.video.stream import StreamReader
@@ -47,9 +47,8 @@ class VideoReport:
 def predict_video(
     segmenter: Predictor,
     source: Source | str | os.PathLike[str],
-    out: str | os.PathLike[str] | None,
+    out: VideoFiles | str | os.PathLike[str] | None,
     *,
-    masks: str | os.PathLike[str] | None = None,
     options: PredictOptions | None = None,
     on_frame: Callable[[int, int | None], None] | None = None,
     tell: Callable[[str], None] = lambda _: None,
@@ -66,8 +65,7 @@ def predict_video(
     Args:
         segmenter: the predictor that segments the frames.
         source: the path of a video, or a source returned by `find_sources`.
-        out: the MP4 to write; None writes none.
-        masks: the .mkv file or the folder of PNGs to write for the label maps, if `options.video` requests them.
+        out: the MP4 to write; or several files; None writes none.
         options: the settings, including `options.video`.
         on_frame: called after each frame with its number, from 1, and the number of frames, which may be an estimate,
             or None if it is unknown.
@@ -82,7 +80,7 @@ def predict_video(
         VideoError: no frame of the video can be read, or `start` is after its end.
     """
     options, stop = options or PredictOptions(), stop or Event()
-    video = options.video
+    video, files = options.video, out if isinstance(out, VideoFiles) else VideoFiles(overlay=out)
     predictor = _predictor(segmenter, video)
     warnings: list[str] = []
     hardware = _hardware(video, tell)
@@ -94,7 +92,7 @@ def predict_video(
         is_live = not (isinstance(reader, VideoReader) or facts.duration)
         kept = [stream for stream in reader.sound if _can_be_copied(stream)]
         kept_indices = {stream.index for stream in kept}
-        if out is not None:
+        if files.overlay is not None:
             warnings += [
                 _not_copied(reader.name, stream) for stream in reader.sound if stream.index not in kept_indices
             ]
@@ -108,8 +106,7 @@ def predict_video(
                 reader.name, facts.size, reader.rate / video.every, reader.time_base, facts.pixel_aspect, is_live
             ),
             options,
-            overlay=out,
-            masks=masks if video.masks else None,
+            files=files,
             sound=kept,
             tell=tell,
         )
@@ -336,8 +333,7 @@ def predict_videos(
                 done = predict_video(
                     segmenter,
                     source,
-                    _overlay_file(out, source) if options.overlays else None,
-                    masks=masks,
+                    VideoFiles(_overlay_file(out, source) if options.overlays else None, masks),
                     options=options,
                     on_frame=on_frame,
                     tell=tell,

@@ -133,6 +133,16 @@ class VideoReader:
         return Flags.no_timestamps in Flags(self._container.format.flags)
 
     @property
+    def is_image(self) -> bool:
+        """Whether the source is a file with one image instead of a video."""
+        return self._container.format.name.endswith("_pipe")
+
+    @property
+    def stated_size(self) -> tuple[int, int]:
+        """The size (height, width) of the stored frames that the source states; known before a frame is decoded."""
+        return self._video.codec_context.height, self._video.codec_context.width
+
+    @property
     def duration(self) -> float | None:
         """The duration in seconds, stated by the source or estimated by FFmpeg; None for a source without end."""
         return None if self._container.duration is None else self._container.duration / av.time_base
