@@ -10,9 +10,12 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+from tests.server.clients import png, until
 
 from maskpencil.cli import main
 from maskpencil.runtimes.export import add_graph
+
+ROOT = Path(__file__).parents[2]
 
 WITHOUT_TORCH = """
 import sys
@@ -118,6 +121,110 @@ def test_a_second_signal_ends_it_at_once(served, start):
         time.sleep(0.3)
         code, _ = server.end(signal.SIGINT, wait=10)
     assert code == 130
+
+
+BY_EYE = """
+import sys, threading
+from maskpencil.cli import main, serve
+from maskpencil.server import running
+from tests.server.clients import Brightness
+
+class Slow(Brightness):
+    def predict_batch(self, images, **asked):
+        threading.Event().wait(%s)
+        return super().predict_batch(images, **asked)
+
+if %s is None:
+    running.FINISH_SECONDS, running.STOP_SECONDS, running.END_SECONDS = 0.2, 0.4, 0.8
+serve.load_predictor = lambda *_, **__: Slow()
+sys.exit(main(["serve", "MODEL", "--port", "0", "--video-folder", sys.argv[1]]))
+"""
+
+
+class ByEye(Process):
+    """A server without a network that takes some seconds for an image, or hangs."""
+
+    def __init__(self, folder: Path, seconds: float | None) -> None:
+        command = [sys.executable, "-c", BY_EYE % (seconds, seconds), folder]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        self.url = self.process.stdout.readline().split(" ")[0]
+
+    def post(self, path: str, content: bytes) -> socket.socket:
+        """Send a request, and do not wait for its answer."""
+        host, port = self.url.removeprefix("http://").split(":")
+        connection = socket.create_connection((host, int(port)), timeout=20)
+        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(content)}\r\n\r\n"
+        connection.sendall(head.encode() + content)
+        return connection
+
+    def await_metric(self, line: str) -> None:
+        """Wait until a line stands in the metrics."""
+
+        def is_there() -> bool:
+            with urlopen(f"{self.url}/metrics", timeout=20) as answer:
+                return line in answer.read().decode().splitlines()
+
+        until(is_there)
+
+
+@pytest.fixture
+def start_by_eye(tmp_path):
+    started = []
+    (tmp_path / "videos").mkdir()
+
+    def process(seconds):
+        started.append(ByEye(tmp_path / "videos", seconds))
+        return started[-1]
+
+    yield process
+    for each in started:
+        each.process.kill()
+        each.process.communicate()
+
+
+RUNNING = 'maskpencil_videos{state="running"} 1'
+
+
+@pytest.mark.slow
+def test_the_files_of_a_server_that_was_killed_are_removed_by_the_next(start_by_eye, make_video, tmp_path):
+    folder = tmp_path / "videos"
+    killed, other = start_by_eye(1), start_by_eye(1)
+    with killed.post("/v1/videos", make_video().read_bytes()):
+        killed.await_metric(RUNNING)
+        killed.end(signal.SIGKILL)
+    assert len(list(folder.glob("*/*/video"))) == 1
+    after = start_by_eye(1)
+    assert len(list(folder.iterdir())) == 2  # of the two that run
+    assert list(folder.glob("*/*/video")) == []
+    for each in (other, after):
+        assert each.end(signal.SIGTERM)[0] == 0
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_video_is_canceled_when_it_stops(start_by_eye, make_video, tmp_path):
+    server = start_by_eye(0.1)
+    with server.post("/v1/videos", make_video(pts=tuple(range(500))).read_bytes()):
+        server.await_metric(RUNNING)
+        begun = time.monotonic()
+        code, errors = server.end(signal.SIGTERM)
+    assert (code, time.monotonic() - begun < 10) == (0, True)
+    assert errors.splitlines()[-1] == "stopped; 0 images segmented"
+    assert list((tmp_path / "videos").iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("path", "line"), [("/v1/mask", "maskpencil_images_running 1"), ("/v1/videos", RUNNING)], ids=["image", "video"]
+)
+def test_a_prediction_that_never_ends_does_not_keep_the_process(path, line, start_by_eye, make_video, tmp_path):
+    server = start_by_eye(None)
+    with server.post(path, make_video().read_bytes() if path == "/v1/videos" else png()):
+        server.await_metric(line)
+        code, errors = server.end(signal.SIGTERM)
+    assert code == 1
+    assert errors.splitlines()[-1] == "error: a prediction did not end in time, so the server was stopped without it"
+    assert list((tmp_path / "videos").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from urllib.request import urlopen
 import pytest
 from tests.server.clients import Brightness, png, received, until
 
-from maskpencil.errors import ConfigError, ModelError
+from maskpencil.errors import ConfigError, ModelError, StalledError
 from maskpencil.server import ServeOptions, running, serve
 
 REQUEST = b"POST /v1/mask?out=json HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(png()), png())
@@ -68,6 +68,25 @@ def test_a_body_that_is_still_coming_at_the_end_is_refused(monkeypatch):
     reading.join()
     assert answers[0].startswith(b"HTTP/1.1 503 ")
     connection.close()
+
+
+def test_a_prediction_that_never_ends_is_left_behind(monkeypatch, tmp_path):
+    monkeypatch.setattr(running, "FINISH_SECONDS", 0.1)
+    monkeypatch.setattr(running, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(running, "END_SECONDS", 0.5)
+    predictor = Brightness()
+    predictor.may_run.clear()
+    with (  # noqa: PT012
+        pytest.raises(StalledError, match="a prediction did not end in time"),
+        serve(predictor, options=ServeOptions(port=0, video_folder=tmp_path)) as server,
+    ):
+        connection = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=20)
+        connection.sendall(REQUEST)
+        until(lambda: predictor.seen)
+    assert received(connection).startswith(b"HTTP/1.1 503 ")
+    connection.close()
+    assert list(tmp_path.iterdir()) == []
+    predictor.may_run.set()
 
 
 def test_two_servers_of_one_model_run_beside_each_other():

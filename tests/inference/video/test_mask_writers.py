@@ -1,3 +1,4 @@
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,14 +8,17 @@ import pytest
 from PIL import Image
 from tests.helpers import BrightnessSegmenter, MakeVideo
 
+from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError, OutputError
 from maskpencil.inference.options import PredictOptions, VideoOptions
 from maskpencil.inference.predict import predict
 from maskpencil.inference.sources import find_sources
+from maskpencil.inference.video import writers
 from maskpencil.inference.video.frames import Frame
 from maskpencil.inference.video.reader import VideoReader
-from maskpencil.inference.video.writers import MaskVideo
+from maskpencil.inference.video.writers import MaskVideo, RegionLines
 from maskpencil.label_maps import read_label_map
+from maskpencil.prediction import Prediction
 
 
 def label_maps_of(video: Path) -> list[np.ndarray]:
@@ -105,3 +109,31 @@ def test_a_video_without_any_result_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="turn them on, or add --masks video"):
         predict(segmenter, find_sources([make_video()]), out=tmp_path / "out", options=PredictOptions(overlays=False))
+
+
+def test_regions_become_one_line_a_frame(tmp_path: Path) -> None:
+    label_map = np.zeros((4, 6), np.uint8)
+    label_map[1:3, 1:3] = 1
+    prediction = Prediction(np.zeros((4, 6, 3), np.uint8), label_map, None, ClassSet(("ground", "box")))
+    with RegionLines(tmp_path / "regions", time_base=Fraction(1, 12), min_area=5) as writer:
+        writer.write(prediction, pts=0)
+        writer.write(prediction, pts=6)
+    first, second = map(json.loads, (tmp_path / "regions").read_text().splitlines())
+    assert (first["frame"], first["time"], second["frame"], second["time"]) == (1, 0.0, 2, 0.5)
+    assert first["regions"] == second["regions"]
+    (ground,) = first["regions"]
+    assert (ground["class"], ground["area"], first["min_area"]) == ("ground", 20, 5)
+    assert len(ground["polygons"][0]) == 2  # the outer ring and a hole
+
+
+def test_of_too_many_regions_the_largest_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writers, "MAX_FRAME_REGIONS", 3)
+    label_map = np.zeros((12, 20), np.uint8)
+    for number in range(5):
+        label_map[1 : 2 + number, 4 * number + 1] = 1  # areas 1 to 5
+    prediction = Prediction(np.zeros((12, 20, 3), np.uint8), label_map, None, ClassSet(("ground", "box")))
+    with RegionLines(tmp_path / "regions", time_base=Fraction(1, 12), min_area=1) as writer:
+        writer.write(prediction, pts=0)
+    line = json.loads((tmp_path / "regions").read_text())
+    assert line["min_area"] == 4
+    assert [each["area"] for each in line["regions"]] == [240 - 15, 5, 4]

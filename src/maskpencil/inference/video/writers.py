@@ -31,8 +31,8 @@ from maskpencil.visualize import PAPER
 CRF = 19
 """The constant rate factor of H.264: 18 looks like the original; 6 more halve the file, 6 less double it."""
 
-MAX_FRAME_REGIONS = 20_000
-"""The largest number of regions of a frame that are written; with one in every few pixels a file would have no end."""
+MAX_FRAME_REGIONS = 2000
+"""The largest number of regions of a frame that are written; a noisy label map has more than 100,000."""
 
 PRESET = "superfast"
 """The preset of the encoder; veryfast would make files a third smaller, but take 3 ms more per 720p frame."""
@@ -278,7 +278,8 @@ class RegionLines:
     """A writer of the regions of a video as JSON lines, one object per frame; a context manager that closes the file.
 
     Each object has the number of the `frame`, from 1, its `time` in seconds, and its `regions` as in the regions of an
-    image, with polygons.
+    image, with polygons. Regions of fewer than `min_area` pixels are left out; in a frame with more than
+    `MAX_FRAME_REGIONS` regions `min_area` is larger, so that the largest are written.
 
     Args:
         path: the file to write.
@@ -287,24 +288,24 @@ class RegionLines:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, time_base: Fraction, min_area: int) -> None:
-        self._name, self._time_base, self._min_area, self._count = os.fspath(path), time_base, min_area, 0
+        self._time_base, self._min_area, self._count = time_base, min_area, 0
         self._file = Path(path).open("wb")  # noqa: SIM115 - closed by __exit__
 
     def write(self, prediction: Prediction, *, pts: int) -> None:
-        """Add the regions of a frame.
-
-        Raises:
-            VideoError: there are more than `MAX_FRAME_REGIONS` regions.
-        """
+        """Add the regions of a frame."""
         self._count += 1
-        regions = prediction.regions(min_area=self._min_area)
-        if len(regions) > MAX_FRAME_REGIONS:
-            raise VideoError(
-                f"frame {self._count} has {len(regions)} regions, but at most {MAX_FRAME_REGIONS} are written; give a "
-                "larger min_area"
-            )
-        facts = [{**region_facts(region), "polygons": region.polygons} for region in regions]
-        line = {"frame": self._count, "time": round(float(pts * self._time_base), 6), "regions": facts}
+        least = self._min_area
+        areas = sorted((each.area for each in prediction.regions(min_area=least, polygons=False)), reverse=True)
+        if len(areas) > MAX_FRAME_REGIONS:
+            least = areas[MAX_FRAME_REGIONS] + 1
+        line = {
+            "frame": self._count,
+            "time": round(float(pts * self._time_base), 6),
+            "min_area": least,
+            "regions": [
+                {**region_facts(region), "polygons": region.polygons} for region in prediction.regions(min_area=least)
+            ],
+        }
         self._file.write(f"{json_text(line)}\n".encode("ascii"))
 
     def __enter__(self) -> Self:
