@@ -1,6 +1,7 @@
 import asyncio
 import re
 import threading
+import time
 from contextlib import contextmanager, suppress
 from threading import Event
 
@@ -265,6 +266,23 @@ def test_a_frame_that_waits_is_canceled_and_leaves_its_place(monkeypatch):
             assert await turns.run(lambda: 7) == 7
 
     turned(scenario)
+
+
+def test_after_an_image_frames_run_one_at_a_time(monkeypatch):
+    monkeypatch.setattr(turns_module, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(turns_module, "IDLE_SECONDS", 0.3)
+    seen, gate = [], Event()
+
+    async def scenario(turns):
+        await turns.run(lambda: None)
+        begun = time.monotonic()
+        with frames(turns, Event(), seen, gate), frames(turns, Event(), seen, gate):
+            await eventually(lambda: len(seen) == 1)
+            assert await turns.run(lambda: 7) == 7  # the other place was left to images
+            await eventually(lambda: len(seen) == 2)
+            assert time.monotonic() - begun > 0.3
+
+    turned(scenario, workers=2)
 
 
 def test_two_frames_run_beside_each_other_if_there_are_no_images():

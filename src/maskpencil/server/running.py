@@ -28,7 +28,7 @@ END_SECONDS = 9
 """The longest time from then until the threads have ended; one that still computes is left behind."""
 
 FORCED_SECONDS = 1
-"""The same if the server is told to stop at once."""
+"""The same after a second signal."""
 
 
 @dataclass(frozen=True)

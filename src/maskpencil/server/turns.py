@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import TypeVar
 
 from maskpencil.server.refusals import BusyError
@@ -15,6 +16,9 @@ T = TypeVar("T")
 
 QUIET_SECONDS = 0.1
 """The time after an image in which no frame of a video begins, since the next image may be on its way."""
+
+IDLE_SECONDS = 10.0
+"""The time after an image in which frames are computed one at a time, so that the next image finds a place."""
 
 PAUSE_SECONDS = 1.0
 """The longest time for which images hold up a video between two frames."""
@@ -48,10 +52,10 @@ class Turns:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._is_closed = False
         self.running = 0
-        self._ended = 0.0
+        self._ended = -inf
         self._tickets: deque[threading.Event] = deque()
         self._frames = 0
-        self._frame_ended = 0.0
+        self._frame_ended = -inf
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -132,6 +136,11 @@ class Turns:
     def _is_full(self) -> bool:
         return self.running + self._frames >= self._workers
 
+    @property
+    def _idle_from(self) -> float:
+        """The time from which a frame may begin, if no image comes before."""
+        return self._ended + (IDLE_SECONDS if self._frames else QUIET_SECONDS)
+
     async def _turn(self) -> None:
         """Wait until a thread is free and given to this call."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -184,7 +193,7 @@ class Turns:
                 if not turn.done():
                     self.running += 1
                     turn.set_result(None)
-            elif self._tickets and not self.running and now >= self._ended + QUIET_SECONDS:
+            elif self._tickets and not self.running and now >= self._idle_from:
                 self._give_frame()
             else:
                 break
@@ -192,7 +201,7 @@ class Turns:
             self._timer.cancel()
             self._timer = None
         if self._tickets and not self._is_full and not (self.running and self._frames):
-            at = overdue if self.running else self._ended + QUIET_SECONDS
+            at = overdue if self.running else self._idle_from
             self._timer = asyncio.get_running_loop().call_later(max(at - now, 0), self._give)
 
     def _give_frame(self) -> None:
