@@ -27,6 +27,11 @@ class Patient(Brightness):
         return super().predict_batch(images, **asked)
 
 
+class Faulty(Brightness):
+    def predict_batch(self, *_, **__):
+        raise RuntimeError("a bug in /home/secret/model.bin")
+
+
 def frames(path) -> np.ndarray:
     with av.open(str(path)) as video:
         return np.array([frame.to_ndarray() for frame in video.decode(video=0)])
@@ -207,13 +212,10 @@ def test_what_is_no_video_fails_with_the_reason(content, message, server):
 
 
 def test_a_network_that_fails_says_nothing_of_the_machine(start, make_video, capsys):
-    server = start()
-    state = ended(server, make_video(size=(14, 14)).read_bytes())
-    assert state["state"] == "done"
-    server.predictor.classes = None
+    server = start(Faulty())
     state = ended(server, make_video().read_bytes())
     assert (state["state"], state["error"]) == ("failed", "the server failed; its own messages name the reason")
-    assert "error: a video failed: " in capsys.readouterr().err
+    assert "error: a video failed: RuntimeError: a bug in /home/secret/model.bin" in capsys.readouterr().err
 
 
 def test_frames_beyond_the_limit_are_refused(start, make_video):

@@ -8,7 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -268,14 +268,15 @@ class Videos:
         call_in(loop, self._begin, job)
         state, error, warnings = self._segment(job, loop)
         if state == "done":
-            (job.place / UPLOAD).unlink(missing_ok=True)
+            with suppress(OSError):
+                (job.place / UPLOAD).unlink()
         if state != "done" or job.stop.is_set():
             shutil.rmtree(job.place, ignore_errors=True)
         call_in(loop, self._end, job, state, error, warnings)
 
     def _segment(self, job: Job, loop: asyncio.AbstractEventLoop) -> tuple[State, str | None, tuple[str, ...]]:
         def on_frame(number: int, total: int | None) -> None:
-            job.frames, job.total = number, total
+            job.frames, job.total = number, total and max(total, number)
 
         def check() -> None:
             job.written = sum(_size(path) for path in job.place.iterdir() if path.name != UPLOAD)
