@@ -62,7 +62,7 @@ $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
-	@if command -v npm >/dev/null; then $(BIN)/python -W ignore -m maskpencil.page.assets || true; fi
+	@if command -v npm >/dev/null; then $(BIN)/python -W ignore -m maskpencil.web.assets || true; fi
 	touch $@
 
 lock: $(READY)  ## pin the newest versions that pyproject.toml allows
@@ -73,7 +73,7 @@ lock: $(READY)  ## pin the newest versions that pyproject.toml allows
 	    --output-file tests/round_trips/requirements.lock pyproject.toml
 
 page-assets: $(READY)  ## fetch the npm packages of the page and bundle its scripts, with node and npm
-	$(BIN)/python -W ignore -m maskpencil.page.assets
+	$(BIN)/python -W ignore -m maskpencil.web.assets
 
 docs: $(READY)  ## write docs/architecture.md
 	$(BIN)/python docs/architecture.py

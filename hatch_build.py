@@ -21,10 +21,10 @@ class PageAssets(BuildHookInterface):  # type: ignore[type-arg]
         from maskpencil.errors import MaskPencilError
 
         # by its path, since the package of the page needs libraries that are not installed when a wheel is built
-        assets = runpy.run_path(str(ROOT / "src" / "maskpencil" / "page" / "assets.py"))
+        assets = runpy.run_path(str(ROOT / "src" / "maskpencil" / "web" / "assets.py"))
         try:
             assets["page_assets"]()
         except MaskPencilError as error:
             self.app.display_warning(f"without maskpencil page: {error}")
         else:
-            build_data["artifacts"].append("/src/maskpencil/page/built/")
+            build_data["artifacts"].append("/src/maskpencil/web/built/")

@@ -215,7 +215,7 @@ def chromium() -> str:
 
 def page_assets() -> Path:
     """Return the built scripts of the page, or skip the test if this machine cannot build them."""
-    from maskpencil.page import assets
+    from maskpencil.web import assets
 
     if not assets.are_built() and assets.build_tools() is None:
         pytest.skip("node and npm are not installed, with which the scripts of the page are built")

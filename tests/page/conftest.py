@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from maskpencil.classes import ClassSet
 from maskpencil.model_folder import ModelParts, write_model_folder
 from maskpencil.page import write
 from maskpencil.preprocessing import Preprocessing
+from maskpencil.web.assets import SOURCES
 
 
 @pytest.fixture
@@ -26,9 +28,9 @@ def model(tmp_path: Path, smallest_backbone: str) -> Path:
 def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The skeleton and the style of the page, with small contents in place of the built scripts and the network."""
     folder = tmp_path / "assets"
-    folder.mkdir()
+    shutil.copytree(SOURCES / "parts", folder / "parts")
     for name in ("index.html", "style.css"):
-        (folder / name).write_bytes((Path(write.__file__).parent / "web" / name).read_bytes())
+        shutil.copy(SOURCES / name, folder)
     (folder / "page.js").write_text("'the script'")
     (folder / "licenses.json").write_text('[{"name": "bunny", "version": "1", "license": "MIT", "text": "a < b"}]')
     for kind in ("webgpu", "wasm"):

@@ -39,7 +39,6 @@ def command(
     from maskpencil.inference.sources import find_sources
     from maskpencil.inference.video.writers import write_video
     from maskpencil.page import write_page
-    from maskpencil.page.assets import are_built
     from maskpencil.report import ReportOptions, write_report
     from maskpencil.scenes import drive, write_scenes
     from maskpencil.segmenter import Segmenter
@@ -47,6 +46,7 @@ def command(
     from maskpencil.training.logbook import write_preview
     from maskpencil.training.run_folder import write_json
     from maskpencil.training.train import train
+    from maskpencil.web.assets import are_built
 
     started = time.monotonic()
     folder = numbered_folder(out)

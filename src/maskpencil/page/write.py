@@ -1,11 +1,9 @@
 """Write the page: one HTML file that holds everything, or a folder for a web server."""
 
 import base64
-import hashlib
 import html
 import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,9 +14,10 @@ from maskpencil.errors import ConfigError, OutputError
 from maskpencil.extras import needed_for
 from maskpencil.files import folder_written_whole, named, refuse_unwritable, written_whole
 from maskpencil.model_folder import ModelConfig, read_model_config
-from maskpencil.page.assets import page_assets
 from maskpencil.parsing import read_choice, read_path, shown
 from maskpencil.plain_text import counted, visible
+from maskpencil.web.assets import page_assets
+from maskpencil.web.document import asset, data_block, digest, document, json_data
 
 GENERATOR = "maskpencil page"
 
@@ -266,7 +265,7 @@ def _page(
     files: Mapping[str, str] | None,
 ) -> str:
     """Fill the skeleton of the page. No text of the user can end an element or begin a script."""
-    style, script = _text(assets / "style.css"), _text(assets / "page.js")
+    style, script = asset(assets, "style.css"), asset(assets, "page.js")
     names = [visible(name) for name in config.classes.names]
     facts: dict[str, Any] = {
         "title": visible(title),
@@ -290,11 +289,10 @@ def _page(
         "style": style,
         "script": script,
         "blocks": "\n".join(
-            [_data("model-facts", _json(facts)), *(_data(name, text) for name, text in blocks.items())]
+            [data_block("model-facts", json_data(facts)), *(data_block(name, text) for name, text in blocks.items())]
         ),
     }
-    # in one pass, so that braces in a value stay what they are
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], _text(assets / "index.html"))
+    return document(assets, "index.html", values)
 
 
 def _policy(style: str, script: str, *, is_site: bool) -> str:
@@ -302,8 +300,8 @@ def _policy(style: str, script: str, *, is_site: bool) -> str:
     own = " 'self'" if is_site else ""
     rules = [
         "default-src 'none'",
-        f"script-src '{_sha256(script)}' 'wasm-unsafe-eval'{own}",
-        f"style-src '{_sha256(style)}'",
+        f"script-src {digest(script)} 'wasm-unsafe-eval'{own}",
+        f"style-src {digest(style)}",
         f"worker-src blob:{own}",
         *(["connect-src 'self'"] if is_site else []),
         "img-src blob: data:",
@@ -316,33 +314,15 @@ def _policy(style: str, script: str, *, is_site: bool) -> str:
 
 def _licenses(assets: Path) -> str:
     parts = []
-    for each in json.loads(_text(assets / "licenses.json")):
+    for each in json.loads(asset(assets, "licenses.json")):
         name, number, terms, text = (html.escape(each[key].strip()) for key in ("name", "version", "license", "text"))
         parts.append(f"<h2>{name} {number} ({terms})</h2>")
         parts.append(f'<pre tabindex="0" aria-label="License of {name}">{text}</pre>')
     return "\n".join(parts)
 
 
-def _data(name: str, text: str) -> str:
-    """Return an element that holds data, which browsers neither run nor show."""
-    return f'<script type="application/octet-stream" id="{name}">{text}</script>'
-
-
-def _json(value: object) -> str:
-    """Return ASCII JSON in which no `<` can end the element around it."""
-    return json.dumps(value).replace("<", "\\u003c")
-
-
 def _encoded(content: bytes) -> str:
     return base64.b64encode(content).decode("ascii")
-
-
-def _sha256(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
 
 
 def _megabytes(count: int) -> str:

@@ -17,7 +17,7 @@ import {
   WEBM,
 } from "mediabunny";
 
-import { Refusal } from "./images.js";
+import { Refusal } from "./page.js";
 import { drawOverlay, paintLabels } from "./paint.js";
 import { frameSize, limited, workingSize } from "./sizes.js";
 

@@ -103,7 +103,7 @@ export class Engine {
    * @param {Labels} result
    */
   recycle({ labels, confidence }) {
-    for (const { buffer } of [labels, confidence]) if (buffer instanceof ArrayBuffer) this.#spares.push(buffer);
+    for (const array of [labels, confidence]) if (array?.buffer instanceof ArrayBuffer) this.#spares.push(array.buffer);
   }
 
   /**

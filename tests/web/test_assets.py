@@ -1,4 +1,4 @@
-"""The scripts of the page: locked packages, and what happens where they cannot be built."""
+"""The scripts of the pages: locked packages, and what happens where they cannot be built."""
 
 import json
 import subprocess
@@ -8,26 +8,26 @@ import pytest
 from tests.helpers import page_assets
 
 from maskpencil.errors import ConfigError
-from maskpencil.page import assets
+from maskpencil.web import assets
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of sources and one of built scripts, which is empty."""
-    (tmp_path / "web").mkdir()
-    (tmp_path / "web" / "page.js").write_text("1")
-    monkeypatch.setattr(assets, "WEB", tmp_path / "web")
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "page.js").write_text("1")
+    monkeypatch.setattr(assets, "SOURCES", tmp_path / "sources")
     monkeypatch.setattr(assets, "BUILT", tmp_path / "assets")
     return tmp_path
 
 
 def test_every_package_is_locked_by_its_digest_without_an_address() -> None:
-    lock = json.loads((assets.WEB / "package-lock.json").read_text())
+    lock = json.loads((assets.SOURCES / "package-lock.json").read_text())
     packages = {name: entry for name, entry in lock["packages"].items() if name}
     assert {"node_modules/onnxruntime-web", "node_modules/mediabunny", "node_modules/esbuild"} <= {*packages}
     assert [name for name, entry in packages.items() if not entry["integrity"].startswith("sha512-")] == []
     assert [name for name, entry in packages.items() if "resolved" in entry] == []
-    wanted = json.loads((assets.WEB / "package.json").read_text())["devDependencies"]
+    wanted = json.loads((assets.SOURCES / "package.json").read_text())["devDependencies"]
     assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
 
 
@@ -66,18 +66,19 @@ def test_scripts_are_built_again_only_after_their_sources_change(
     assert commands == ["ci", "run", "build.js"]
     assets.page_assets()
     assert len(commands) == 3
-    (assets.WEB / "page.js").write_text("2")
+    (assets.SOURCES / "page.js").write_text("2")
     assert (assets.page_assets() / "page.js").read_text() == "2"
-    assert {path.name for path in elsewhere.iterdir()} == {"web", "assets"}, "no leftovers"
+    assert {path.name for path in elsewhere.iterdir()} == {"sources", "assets"}, "no leftovers"
 
 
 @pytest.mark.slow
 def test_the_built_scripts_cannot_end_their_element_and_name_no_package_index() -> None:
     folder = page_assets()
-    script = (folder / "page.js").read_text()
-    assert "</script" not in script.lower()
-    assert "<!--" not in script
-    assert script.isascii()
+    for name in ("page.js",):
+        script = (folder / name).read_text()
+        assert "</script" not in script.lower()
+        assert "<!--" not in script
+        assert script.isascii()
     assert {"onnxruntime-web", "mediabunny"} == {
         each["name"] for each in json.loads((folder / "licenses.json").read_text())
     }

@@ -1,7 +1,7 @@
 /**
- * Bundle the page into a folder, of which maskpencil.page makes html files: node build.js FOLDER
+ * Bundle the pages into a folder, of which maskpencil.page makes documents: node build.js FOLDER
  */
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { constants, gzipSync } from "node:zlib";
 
@@ -44,6 +44,7 @@ for (const [kind, file] of Object.entries(kinds)) {
   writeFileSync(join(out, `${kind}.wasm.gz`), packed(readFileSync(join(ORT, "dist", file))));
 }
 for (const name of ["index.html", "style.css"]) copyFileSync(name, join(out, name));
+cpSync("parts", join(out, "parts"), { recursive: true });
 const licenses = ["onnxruntime-web", "mediabunny"].map((name) => {
   const { version, license } = JSON.parse(readFileSync(join(MODULES, name, "package.json"), "utf8"));
   return { name, version, license, text: readFileSync(join("licenses", `${name}.txt`), "utf8") };

@@ -2,6 +2,9 @@
 
 /** @import {Size} from "./types.js" */
 
+/** The longer side of a thumbnail. */
+const THUMB = 144;
+
 /** The pixels that were last put on a canvas, which are used again. @type {WeakMap<object, ImageData>} */
 const drawn = new WeakMap();
 
@@ -44,17 +47,6 @@ function colorWords(palette, hidden) {
 }
 
 /**
- * Return the share of pixels of each class, 0 to 1.
- * @param {Uint8Array} labels
- * @param {number} classes
- */
-export function shares(labels, classes) {
-  const counts = new Float64Array(classes);
-  for (const label of labels) counts[label]++;
-  return counts.map((count) => count / labels.length);
-}
-
-/**
  * Draw an image and its labels over each other.
  * @param {HTMLCanvasElement | OffscreenCanvas} canvas Its size is that of the result.
  * @param {CanvasImageSource} image
@@ -72,4 +64,20 @@ export function drawOverlay(canvas, image, colors, opacity) {
   context.imageSmoothingEnabled = false;
   context.drawImage(colors, 0, 0, canvas.width, canvas.height);
   context.imageSmoothingEnabled = true;
+}
+
+/**
+ * Return the address of a small copy of an image.
+ * @param {CanvasImageSource} image
+ * @param {Size} size
+ * @param {{canvas: CanvasImageSource, opacity: number}} [colors] The painted labels, to be drawn over it.
+ */
+export function thumbnail(image, [height, width], colors) {
+  const scale = Math.min(1, THUMB / Math.max(height, width));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(width * scale));
+  canvas.height = Math.max(1, Math.round(height * scale));
+  if (colors) drawOverlay(canvas, image, colors.canvas, colors.opacity);
+  else canvas.getContext("2d")?.drawImage(image, 0, 0, canvas.width, canvas.height);
+  return canvas.toDataURL("image/jpeg", 0.8);
 }

@@ -149,7 +149,7 @@ async function speed(measured) {
  * @param {InferenceSession} computing
  * @param {Uint8Array} pixels RGB, row by row.
  * @param {Size} size
- * @returns {Promise<Labels>}
+ * @returns {Promise<Labels & {confidence: Uint8Array}>}
  */
 async function labeled(computing, pixels, size) {
   const begun = performance.now();

@@ -1,16 +1,20 @@
-/** The image with its colors over it, the legend, and the opacity. */
+/** The image with its colors over it, side by side with the plain image, the legend, and the opacity. */
 
-import { paintLabels, shares } from "./paint.js";
+import { shares } from "./labels.js";
+import { paintLabels } from "./paint.js";
 import { part } from "./page.js";
 import { limited } from "./sizes.js";
 
-/** @import {Facts, Labels, Size} from "./types.js" */
+/** @import {Classes, Labels, Size} from "./types.js" */
 
 /** The largest number of pixels of the image on the screen. */
 const MAX_SHOWN_PIXELS = 4_000_000;
 
 /** The width below which an image is enlarged to the width of the page. */
 const AMPLE = 640;
+
+/** The width of the thumb of a slider; its middle lies on the edge between image and overlay. */
+const SLIDER_THUMB = 16;
 
 /**
  * Write a share of pixels; what is there is never 0.
@@ -27,8 +31,13 @@ export class View {
   #chips = part("chips", HTMLUListElement);
   #legend = part("legend", HTMLUListElement);
   #slider = part("opacity", HTMLInputElement);
-  /** @type {Facts} */
-  #facts;
+  #edge = part("edge", HTMLSpanElement);
+  #split = part("split", HTMLInputElement);
+  #splitRow = part("split-row", HTMLParagraphElement);
+  #buttons = [part("all", HTMLButtonElement), part("none", HTMLButtonElement)];
+  /** @type {Classes} */
+  #classes = { names: [], palette: [] };
+  #isFixed = false;
   /** @type {Labels | null} */
   #result = null;
   #isFrame = false;
@@ -41,12 +50,8 @@ export class View {
   /** The numbers of the classes that are off. @type {Set<number>} */
   hidden = new Set();
 
-  /** @param {Facts} facts */
-  constructor(facts) {
-    this.#facts = facts;
-    for (const [number, name] of facts.names.entries()) this.#addEntry(number, name);
-    part("all", HTMLButtonElement).addEventListener("click", () => this.#setAll(true));
-    part("none", HTMLButtonElement).addEventListener("click", () => this.#setAll(false));
+  constructor() {
+    for (const [at, button] of this.#buttons.entries()) button.addEventListener("click", () => this.#setAll(at === 0));
     const value = part("opacity-value", HTMLOutputElement);
     const change = () => {
       value.textContent = `${this.#slider.value} %`;
@@ -54,9 +59,25 @@ export class View {
     };
     this.#slider.addEventListener("input", change);
     change();
+    this.#split.addEventListener("input", () => this.#divide());
     this.#base.addEventListener("pointermove", (event) => this.#read(event));
     this.#base.addEventListener("pointerleave", () => (this.#readout.hidden = true));
     new ResizeObserver(() => this.#align()).observe(this.#base);
+  }
+
+  /**
+   * Show the legend of classes; all of them are on, unless they are those that are shown already.
+   * @param {Classes} classes
+   */
+  use(classes) {
+    if (JSON.stringify(classes) === JSON.stringify(this.#classes)) return;
+    this.#classes = classes;
+    this.#result = null;
+    this.#entries = [];
+    this.hidden.clear();
+    this.#chips.replaceChildren();
+    this.#legend.replaceChildren();
+    for (const [number, name] of classes.names.entries()) this.#addEntry(number, name);
   }
 
   get opacity() {
@@ -81,6 +102,7 @@ export class View {
     this.#base.classList.toggle("ample", width < AMPLE);
     this.#base.getContext("2d")?.drawImage(image, 0, 0, width, height);
     this.#colors.hidden = !keepColors;
+    this.#showFixed(false);
     this.showPlayer(null);
     this.#align();
   }
@@ -98,13 +120,63 @@ export class View {
     this.#isFrame = isFrame;
     this.#colors.hidden = false;
     this.#repaint();
-    const found = shares(result.labels, this.#facts.names.length);
-    for (const [number, { item, share, bar }] of this.#entries.entries()) {
-      share.textContent = shownShare(found[number]);
-      bar.style.width = `${(found[number] * 100).toFixed(2)}%`;
-      item.classList.toggle("absent", found[number] === 0);
-    }
+    this.#showShares(result);
     this.#align();
+  }
+
+  /**
+   * Show an image over which its colors are drawn already, and the shares of the classes.
+   * @param {CanvasImageSource} image
+   * @param {Labels} result
+   */
+  showDrawn(image, result) {
+    this.showImage(image, result.size);
+    this.#showFixed(true);
+    this.#result = null;
+    this.#showShares(result);
+  }
+
+  /**
+   * Show a video over which its colors are drawn already.
+   * @param {string} address
+   */
+  showVideo(address) {
+    this.#showFixed(true);
+    this.#result = null;
+    this.#showShares(null);
+    this.showPlayer(address);
+  }
+
+  /** Show neither an image nor a video. */
+  showNothing() {
+    this.showImage(new OffscreenCanvas(1, 1), [1, 1]);
+    this.#base.hidden = true;
+    this.#result = null;
+    this.#showFixed(true);
+    this.#showShares(null);
+  }
+
+  /**
+   * Let colors be changed, unless they are drawn already.
+   * @param {boolean} isFixed
+   */
+  #showFixed(isFixed) {
+    this.#isFixed = isFixed;
+    this.#splitRow.hidden = isFixed;
+    this.#divide();
+    for (const control of [this.#slider, ...this.#buttons, ...this.#entries.map(({ box }) => box)]) {
+      control.disabled = isFixed;
+    }
+  }
+
+  /** @param {Labels | null} result */
+  #showShares(result) {
+    const found = shares(result?.labels ?? new Uint8Array(1).fill(255), this.#classes.names.length);
+    for (const [number, { item, share, bar }] of this.#entries.entries()) {
+      share.textContent = result ? shownShare(found[number]) : "";
+      bar.style.width = `${(found[number] * 100).toFixed(2)}%`;
+      item.classList.toggle("absent", result !== null && found[number] === 0);
+    }
   }
 
   /**
@@ -118,13 +190,27 @@ export class View {
     if (address === null) {
       this.player.removeAttribute("src");
     } else {
-      this.#colors.hidden = true;
+      this.#colors.hidden = this.#edge.hidden = this.#splitRow.hidden = true;
       this.player.src = address;
     }
   }
 
+  /** Leave a part of the image without colors, at its left. */
+  #divide() {
+    const share = this.#split.value;
+    this.#split.setAttribute("aria-valuetext", `${share} % of the width without colors`);
+    this.#colors.style.clipPath = share === "0" ? "" : `inset(0 0 0 ${share}%)`;
+    this.#edge.hidden = this.#isFixed || this.#colors.hidden || share === "0" || share === "100";
+    const { offsetLeft, offsetTop, offsetWidth, offsetHeight } = this.#colors;
+    this.#edge.style.left = `${offsetLeft + (offsetWidth * Number(share)) / 100}px`;
+    this.#edge.style.top = `${offsetTop}px`;
+    this.#edge.style.height = `${offsetHeight}px`;
+    this.#split.style.left = `${offsetLeft - SLIDER_THUMB / 2}px`;
+    this.#split.style.width = `${offsetWidth + SLIDER_THUMB}px`;
+  }
+
   #repaint() {
-    if (this.#result) paintLabels(this.#colors, this.#result, this.#facts.palette, this.hidden);
+    if (this.#result) paintLabels(this.#colors, this.#result, this.#classes.palette, this.hidden);
   }
 
   /** Lay the colors exactly over the image. */
@@ -138,6 +224,7 @@ export class View {
     style.top = `${offsetTop + (offsetHeight - height) / 2}px`;
     style.width = `${width}px`;
     style.height = `${height}px`;
+    this.#divide();
   }
 
   /**
@@ -164,7 +251,7 @@ export class View {
     chip.append(document.createElement("span"), text.cloneNode(true));
     this.#chips.append(chip);
     for (const colored of [swatch, chip.firstElementChild]) {
-      if (colored instanceof HTMLElement) colored.style.backgroundColor = `rgb(${this.#facts.palette[number].join(" ")})`;
+      if (colored instanceof HTMLElement) colored.style.backgroundColor = `rgb(${this.#classes.palette[number].join(" ")})`;
     }
     label.append(box, swatch, text, share, track);
     item.append(label);
@@ -195,7 +282,8 @@ export class View {
     const at = row * width + column;
     this.#readout.hidden = column < 0 || column >= width || row < 0 || row >= height;
     if (this.#readout.hidden) return;
-    const name = this.#facts.names[this.#result.labels[at]];
-    this.#readout.textContent = `${name}, ${this.#result.confidence[at]} % sure`;
+    const name = this.#classes.names[this.#result.labels[at]] ?? "no class";
+    const { confidence } = this.#result;
+    this.#readout.textContent = confidence ? `${name}, ${confidence[at]} % sure` : name;
   }
 }

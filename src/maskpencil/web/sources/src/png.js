@@ -1,6 +1,6 @@
-/** Write label maps as palette PNG files whose values are the class numbers. */
+/** Write and read label maps as palette PNG files whose values are the class numbers. */
 
-import { deflated } from "./bytes.js";
+import { checksum, deflated, inflated } from "./bytes.js";
 
 /** @import {Size} from "./types.js" */
 
@@ -8,12 +8,8 @@ const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const BITS = 8;
 const INDEXED = 3;
 
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, value) => {
-  for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
-  return value;
-});
-
 /**
+ * Write a mask.
  * @param {Uint8Array} labels Class numbers, row by row.
  * @param {Size} size
  * @param {[number, number, number][]} palette
@@ -53,9 +49,28 @@ function chunk(name, content) {
   return bytes;
 }
 
-/** @param {Uint8Array} bytes */
-function checksum(bytes) {
-  let crc = 0xffffffff;
-  for (const byte of bytes) crc = CRC_TABLE[(crc ^ byte) & 0xff] ^ (crc >>> 8);
-  return (crc ^ 0xffffffff) >>> 0;
+/**
+ * Read the class numbers of a mask from the server, which writes rows without a filter.
+ * @param {Blob} file
+ * @returns {Promise<{labels: Uint8Array, size: Size}>}
+ */
+export async function readMask(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const view = new DataView(bytes.buffer);
+  const [width, height, bits, kind] = [view.getUint32(16), view.getUint32(20), bytes[24], bytes[25]];
+  const packed = [];
+  for (let at = SIGNATURE.length; at < bytes.length; ) {
+    const length = view.getUint32(at);
+    if (String.fromCharCode(...bytes.subarray(at + 4, at + 8)) === "IDAT") packed.push(bytes.subarray(at + 8, at + 8 + length));
+    at += length + 12;
+  }
+  const rows = await inflated(packed);
+  if (bits !== BITS || kind !== INDEXED || rows.length !== height * (width + 1)) throw new Error("the mask is no palette PNG");
+  const labels = new Uint8Array(height * width);
+  for (let row = 0; row < height; row++) {
+    const begin = row * (width + 1);
+    if (rows[begin] !== 0) throw new Error("the rows of the mask have a filter");
+    labels.set(rows.subarray(begin + 1, begin + 1 + width), row * width);
+  }
+  return { labels, size: [height, width] };
 }

@@ -1,11 +1,9 @@
 /** Open image files, and say in a sentence what to do about those that cannot be opened. */
 
+import { Refusal } from "./page.js";
 import { MAX_IMAGE_PIXELS } from "./sizes.js";
 
 /** @import {Size} from "./types.js" */
-
-/** A problem that is shown to the user as it is. */
-export class Refusal extends Error {}
 
 const MEGAPIXEL = 1_000_000;
 

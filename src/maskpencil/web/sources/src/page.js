@@ -1,6 +1,7 @@
-/** The elements of the page, and what is said to the user. */
+/** The elements that both pages have, and what is said to the user. */
 
-/** @import {Facts} from "./types.js" */
+/** A problem that is shown to the user as it is. */
+export class Refusal extends Error {}
 
 /**
  * Return an element of the page.
@@ -20,28 +21,15 @@ export const parts = {
   file: part("file", HTMLInputElement),
   camera: part("camera", HTMLButtonElement),
   cameraText: part("camera-text", HTMLElement),
-  processor: part("processor", HTMLParagraphElement),
   problems: part("problems", HTMLUListElement),
   work: part("work", HTMLElement),
   name: part("name", HTMLElement),
   facts: part("facts", HTMLParagraphElement),
   busy: part("busy", HTMLParagraphElement),
-  stop: part("stop", HTMLButtonElement),
-  again: part("again", HTMLButtonElement),
-  saveVideo: part("save-video", HTMLButtonElement),
   saveMask: part("save-mask", HTMLButtonElement),
   saveOverlay: part("save-overlay", HTMLButtonElement),
-  progress: part("progress", HTMLProgressElement),
-  detailRow: part("detail-row", HTMLParagraphElement),
-  detail: part("detail", HTMLSelectElement),
-  strip: part("strip", HTMLUListElement),
   live: part("live", HTMLParagraphElement),
 };
-
-/** @returns {Facts} */
-export function readFacts() {
-  return JSON.parse(part("model-facts", HTMLScriptElement).textContent ?? "");
-}
 
 /**
  * Say something to users of screen readers.
@@ -101,9 +89,26 @@ export function shownTime(ms) {
  * @param {string} name
  */
 export function save(content, name) {
+  saveFrom(URL.createObjectURL(content), name);
+}
+
+/**
+ * Save the file at an address.
+ * @param {string} address
+ * @param {string} name
+ */
+export function saveFrom(address, name) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(content);
+  link.href = address;
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/**
+ * Return the name of a file without its ending.
+ * @param {string} name
+ */
+export function stem(name) {
+  return name.replace(/\.[^.]*$/, "") || "image";
 }

@@ -1,4 +1,19 @@
-/** Bytes that are stored in the page as text. */
+/** Bytes: as text, compressed, and their checksum. */
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, value) => {
+  for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
+  return value;
+});
+
+/**
+ * Return the CRC-32 of bytes, as PNG and ZIP files hold it.
+ * @param {Uint8Array} bytes
+ */
+export function checksum(bytes) {
+  let crc = 0xffffffff;
+  for (const byte of bytes) crc = CRC_TABLE[(crc ^ byte) & 0xff] ^ (crc >>> 8);
+  return (crc ^ 0xffffffff) >>> 0;
+}
 
 /**
  * Decode base64.
@@ -26,11 +41,11 @@ export function free({ buffer }) {
 
 /**
  * Compress or decompress bytes with the browser's own streams.
- * @param {Uint8Array<ArrayBuffer>} bytes
+ * @param {Uint8Array<ArrayBuffer>[]} parts
  * @param {CompressionStream | DecompressionStream} stream
  */
-async function piped(bytes, stream) {
-  const through = new Blob([bytes]).stream().pipeThrough(
+async function piped(parts, stream) {
+  const through = new Blob(parts).stream().pipeThrough(
     /** @type {ReadableWritablePair<Uint8Array, Uint8Array<ArrayBuffer>>} */ (/** @type {unknown} */ (stream)),
   );
   return new Uint8Array(await new Response(through).arrayBuffer());
@@ -38,10 +53,15 @@ async function piped(bytes, stream) {
 
 /** @param {Uint8Array<ArrayBuffer>} bytes */
 export function gunzipped(bytes) {
-  return piped(bytes, new DecompressionStream("gzip"));
+  return piped([bytes], new DecompressionStream("gzip"));
+}
+
+/** @param {Uint8Array<ArrayBuffer>[]} parts */
+export function inflated(parts) {
+  return piped(parts, new DecompressionStream("deflate"));
 }
 
 /** @param {Uint8Array<ArrayBuffer>} bytes */
 export function deflated(bytes) {
-  return piped(bytes, new CompressionStream("deflate"));
+  return piped([bytes], new CompressionStream("deflate"));
 }

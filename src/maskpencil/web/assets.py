@@ -1,4 +1,4 @@
-"""Build the scripts of the page from `web/` with npm, and find those that were built.
+"""Build the scripts of the pages from `sources/` with npm, and find those that were built.
 
 Wheels contain them, see `hatch_build.py`; in a checkout they are built when they are first used, and again after their
 sources change. This file needs the standard library only, since wheels are built without any other.
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from maskpencil.errors import ConfigError, first_line
 
-WEB = Path(__file__).with_name("web")
-"""The sources of the page: JavaScript, style, skeleton, and the locked versions of npm packages."""
+SOURCES = Path(__file__).with_name("sources")
+"""The sources of the pages: JavaScript, style, skeletons, and the locked versions of npm packages."""
 
 BUILT = Path(__file__).with_name("built")
 
@@ -62,14 +62,14 @@ def build_assets() -> None:
     tools = build_tools()
     if tools is None:
         raise ConfigError(
-            "the scripts of the page are not built, and node and npm are not installed to build them; install "
+            "the scripts of the pages are not built, and node and npm are not installed to build them; install "
             "Node.js 20 or newer with npm, then type the command again"
         )
     node, npm = tools
     digest = _digest()
     with tempfile.TemporaryDirectory() as temporary:
-        work = Path(temporary, "web")
-        shutil.copytree(WEB, work, ignore=shutil.ignore_patterns(NODE_MODULES))
+        work = Path(temporary, "sources")
+        shutil.copytree(SOURCES, work, ignore=shutil.ignore_patterns(NODE_MODULES))
         _run([npm, "ci", "--no-progress"], work)
         _run([npm, "run", "--silent", "check"], work)
         _run([node, "build.js", os.fspath(work / "built")], work)
@@ -88,7 +88,7 @@ def _replace_built(folder: Path) -> None:
     except OSError as error:
         if not are_built():  # else another process was quicker
             raise ConfigError(
-                f"{BUILT}: the scripts of the page cannot be written there ({first_line(error)}); make the folder "
+                f"{BUILT}: the scripts of the pages cannot be written there ({first_line(error)}); make the folder "
                 "writable, or install maskpencil from a wheel, which contains them"
             ) from error
     finally:
@@ -103,11 +103,11 @@ def _run(command: Sequence[str], folder: Path) -> None:
             command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=BUILD_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConfigError(f"the scripts of the page cannot be built: {shown}: {first_line(error)}") from error
+        raise ConfigError(f"the scripts of the pages cannot be built: {shown}: {first_line(error)}") from error
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise ConfigError(
-            f"the scripts of the page cannot be built: {shown} ended with exit code {done.returncode} "
+            f"the scripts of the pages cannot be built: {shown} ended with exit code {done.returncode} "
             f"({lines[0] if lines else 'without a message'}); check the connection to the package index, then type "
             "make page-assets"
         )
@@ -116,8 +116,8 @@ def _run(command: Sequence[str], folder: Path) -> None:
 def _digest() -> str:
     """Return a digest of the sources."""
     digest = hashlib.sha256()
-    for path in sorted(WEB.rglob("*")):
-        name = path.relative_to(WEB).as_posix()
+    for path in sorted(SOURCES.rglob("*")):
+        name = path.relative_to(SOURCES).as_posix()
         if path.is_file() and not name.startswith(NODE_MODULES):
             digest.update(f"{name}\0{path.stat().st_size}\0".encode())
             digest.update(path.read_bytes())

@@ -1,35 +1,44 @@
 /** What the page does when something is chosen, pressed or dropped. */
 
-import { watchCamera } from "./camera.js";
+import { isOn, watchCamera } from "./camera.js";
 import { Engine } from "./engine.js";
-import { accepted, decoded, Refusal, sizeOf } from "./images.js";
-import { clearProblems, parts, readFacts, save, say, showBusy, showProblem, shownTime } from "./page.js";
-import { drawOverlay, paintLabels, shares } from "./paint.js";
+import { accepted, decoded, sizeOf } from "./images.js";
+import { takeFiles } from "./input.js";
+import { summary } from "./labels.js";
+import { clearProblems, part, parts as common, Refusal, save, say, showBusy, showProblem, shownTime, stem } from "./page.js";
+import { thumbnail } from "./paint.js";
 import { maskPNG } from "./png.js";
 import { scaledLabels } from "./resize.js";
-import { shownSize, workingSize } from "./sizes.js";
+import { saveOverlay } from "./saving.js";
+import { frameSize, shownSize, workingSize } from "./sizes.js";
 import { openVideo, segmentVideo, videoSizes } from "./video.js";
 import { View } from "./view.js";
 
 /** @import {Finished} from "./video.js" */
-/** @import {Labels, Size} from "./types.js" */
+/** @import {Facts, Labels, Shown, Size} from "./types.js" */
 
-/**
- * What is on the screen, and can be saved.
- * @typedef {object} Shown
- * @property {string} name
- * @property {Size} size
- * @property {Labels} result
- * @property {() => Promise<ImageBitmap>} image
- */
-
-const THUMB = 144;
 /** The number of images that stay at hand. */
 const MAX_STRIP = 100;
-const LARGEST_CANVAS = 16_384;
 
-const facts = readFacts();
-const view = new View(facts);
+/** The share of change in size from which on another size is worth the preparation that it costs. */
+const WORTHWHILE = 0.2;
+
+const parts = {
+  ...common,
+  processor: part("processor", HTMLParagraphElement),
+  stop: part("stop", HTMLButtonElement),
+  again: part("again", HTMLButtonElement),
+  saveVideo: part("save-video", HTMLButtonElement),
+  progress: part("progress", HTMLProgressElement),
+  detailRow: part("detail-row", HTMLParagraphElement),
+  detail: part("detail", HTMLSelectElement),
+  strip: part("strip", HTMLUListElement),
+};
+
+/** @type {Facts} */
+const facts = JSON.parse(part("model-facts", HTMLScriptElement).textContent ?? "");
+const view = new View();
+view.use(facts);
 const engine = new Engine(facts);
 view.onreplaced = (result) => engine.recycle(result);
 
@@ -62,7 +71,6 @@ function begin(task) {
     } finally {
       showBusy();
       parts.stop.hidden = true;
-      parts.cameraText.textContent = "Use the camera";
       if (!shown) {
         parts.work.hidden = true;
         document.body.classList.remove("working");
@@ -159,7 +167,7 @@ async function showImage(image, draw = true) {
   for (const button of parts.strip.querySelectorAll("button")) {
     button.setAttribute("aria-current", String(button === stripButtons.get(image)));
   }
-  say(`${image.name} is segmented: ${summary(image.result)}. ${text}.`);
+  say(`${image.name} is segmented: ${summary(image.result, facts.names)}. ${text}.`);
 }
 
 /**
@@ -174,33 +182,15 @@ function sizes({ size, result }) {
     : `${shownSize(size)} pixels, computed at ${shownSize(computed)} and scaled back`;
 }
 
-/**
- * Name the classes that fill most of an image.
- * @param {Labels} result
- */
-function summary(result) {
-  const found = [...shares(result.labels, facts.names.length).entries()].filter(([, share]) => share >= 0.005);
-  found.sort((one, other) => other[1] - one[1]);
-  return found
-    .slice(0, 3)
-    .map(([number, share]) => `${facts.names[number]} ${Math.round(share * 100)} %`)
-    .join(", ");
-}
-
 /** @type {Map<Shown, HTMLButtonElement>} */
 const stripButtons = new Map();
 
 /** @param {Shown} image */
 function addToStrip(image) {
-  const canvas = document.createElement("canvas");
-  const scale = THUMB / Math.max(view.image.width, view.image.height);
-  canvas.width = Math.max(1, Math.round(view.image.width * scale));
-  canvas.height = Math.max(1, Math.round(view.image.height * scale));
-  canvas.getContext("2d")?.drawImage(view.image, 0, 0, canvas.width, canvas.height);
   const button = document.createElement("button");
   const thumb = document.createElement("img");
   thumb.alt = image.name;
-  thumb.src = canvas.toDataURL("image/jpeg", 0.8);
+  thumb.src = thumbnail(view.image, [view.image.height, view.image.width]);
   button.type = "button";
   button.title = image.name;
   button.append(thumb);
@@ -220,37 +210,45 @@ function addToStrip(image) {
 // Camera
 
 function toggleCamera() {
-  if (parts.cameraText.textContent === "Stop the camera") {
+  if (isOn()) {
     running.abort();
     return;
   }
   clearProblems();
   begin(async (signal) => {
     showBusy(engine.processor ? "Opening the camera" : `Starting: ${engine.stage}`);
-    parts.cameraText.textContent = "Stop the camera";
     parts.name.textContent = "Camera";
     allowSaving(false);
-    let begun = performance.now();
     let announced = "";
-    await engine.ready();
-    await watchCamera(engine, signal, (frame, size, result) => {
+    await watchCamera(signal, keepingUp(), (frame, size, result, rate) => {
       showBusy();
       view.showImage(frame, size, true);
       frame.close();
       view.showLabels(result, true);
       shown = { name: "camera", size, result, image: () => createImageBitmap(view.image) };
       allowSaving(true);
-      const now = performance.now();
       const computed = shownSize(result.size);
       parts.facts.textContent =
-        `${shownSize(size)} pixels, computed at ${computed} so that it keeps up; ` +
-        `${shownTime(result.ms)} a frame, ${(1000 / (now - begun)).toFixed(1)} frames a second`;
-      begun = now;
+        `${shownSize(size)} pixels, computed at ${computed} so that it keeps up; ${shownTime(result.ms)} a frame, ${rate}`;
       if (announced !== computed) say(`The camera runs, computed at ${computed}.`);
       announced = computed;
     });
     say("The camera is off.");
   });
+}
+
+/** Return what computes frames at a size at which they keep up. */
+function keepingUp() {
+  /** @type {Size | null} */
+  let working = null;
+  return async (/** @type {ImageBitmap} */ frame, /** @type {Size} */ size) => {
+    const { nsPerPixel } = await engine.ready();
+    const fitting = frameSize(size, nsPerPixel);
+    if (!working || Math.abs(fitting[0] * fitting[1] - working[0] * working[1]) > WORTHWHILE * working[0] * working[1]) {
+      working = fitting;
+    }
+    return engine.run(() => createImageBitmap(frame), working, true);
+  };
 }
 
 // Videos
@@ -363,69 +361,24 @@ function restart(file, detail) {
 
 // Saving
 
-/** @param {string} name */
-function stem(name) {
-  return name.replace(/\.[^.]*$/, "") || "image";
-}
-
 async function saveMask() {
   if (!shown) return;
   const { name, size, result } = shown;
   save(await maskPNG(scaledLabels(result.labels, result.size, size), size, facts.palette), `${stem(name)}_mask.png`);
 }
 
-async function saveOverlay() {
-  if (!shown) return;
-  const { name, size, result } = shown;
-  if (Math.max(...size) > LARGEST_CANVAS) {
-    throw new Refusal(`${name} is wider than ${LARGEST_CANVAS} pixels, too wide for an overlay; the mask can be saved.`);
-  }
-  const colors = new OffscreenCanvas(1, 1);
-  paintLabels(colors, result, facts.palette, view.hidden);
-  const canvas = new OffscreenCanvas(size[1], size[0]);
-  const image = await shown.image();
-  drawOverlay(canvas, image, colors, view.opacity);
-  image.close();
-  save(await canvas.convertToBlob({ type: "image/png" }), `${stem(name)}_overlay.png`);
-}
-
 // What the user does
 
-/** @param {DataTransfer | null} data */
-function filesOf(data) {
-  return data ? [...data.files] : [];
-}
-
-parts.choose.addEventListener("click", () => parts.file.click());
-parts.file.addEventListener("change", () => {
-  open([...(parts.file.files ?? [])]);
-  parts.file.value = "";
-});
+takeFiles(open);
 parts.camera.addEventListener("click", toggleCamera);
 parts.stop.addEventListener("click", () => running.abort());
 parts.saveMask.addEventListener("click", () => saveMask().catch(refuse));
-parts.saveOverlay.addEventListener("click", () => saveOverlay().catch(refuse));
+parts.saveOverlay.addEventListener("click", () => {
+  if (shown) saveOverlay(shown, facts, view).catch(refuse);
+});
 parts.saveVideo.addEventListener("click", () => {
   if (finished?.file.file) save(finished.file.file, `${stem(finished.name)}_overlay.mp4`);
 });
-document.addEventListener("paste", (event) => {
-  const files = filesOf(event.clipboardData);
-  if (files.length > 0) open(files);
-  else if (event.clipboardData?.types.length) showProblem("The clipboard holds no image. Copy an image, then paste it.");
-});
-for (const kind of /** @type {const} */ (["dragenter", "dragover"])) {
-  document.addEventListener(kind, (event) => {
-    event.preventDefault();
-    document.body.classList.add("dragging");
-  });
-}
-for (const kind of /** @type {const} */ (["dragleave", "drop"])) {
-  document.addEventListener(kind, (event) => {
-    event.preventDefault();
-    if (kind === "drop" || event.relatedTarget === null) document.body.classList.remove("dragging");
-    if (kind === "drop") open(filesOf(event.dataTransfer));
-  });
-}
 
 // What computes
 
