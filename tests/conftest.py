@@ -1,6 +1,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,21 +87,27 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONSAFEPATH", "")
 
 
-@pytest.fixture
-def save_files(tmp_path: Path) -> SaveFiles:
-    """Write arrays as images below `tmp_path / "data"`, texts as they are; returns that folder."""
+@pytest.fixture(scope="session")
+def save_files_in() -> Callable[[Path, Mapping[str, npt.ArrayLike]], Path]:
+    """Write arrays as images below a folder, texts as they are; returns the folder."""
 
-    def save(files: Mapping[str, npt.ArrayLike]) -> Path:
+    def save(folder: Path, files: Mapping[str, npt.ArrayLike]) -> Path:
         for name, content in files.items():
-            path = tmp_path / "data" / name
+            path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, str):
                 path.write_text(content, encoding="utf-8")
             else:
                 Image.fromarray(np.asarray(content)).save(path)
-        return tmp_path / "data"
+        return folder
 
     return save
+
+
+@pytest.fixture
+def save_files(save_files_in: Callable[[Path, Mapping[str, npt.ArrayLike]], Path], tmp_path: Path) -> SaveFiles:
+    """Write arrays as images below `tmp_path / "data"`, texts as they are; returns that folder."""
+    return partial(save_files_in, tmp_path / "data")
 
 
 def draw_scene(

@@ -70,6 +70,33 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def opened(browser: Browser, road: Path) -> Iterator[Opened]:
+    """The page of the model, which most tests share: its network takes seconds to start."""
+    opened = Opened(browser, road.as_uri())
+    yield opened
+    opened.page.context.close()
+
+
+@pytest.fixture
+def on_road(opened: Opened) -> Opened:
+    """The shared page with its settings as they are at first, and nothing that went wrong."""
+    opened.faults.clear()
+    opened.page.bring_to_front()
+    opened.page.evaluate(
+        """() => {
+          for (const each of document.querySelectorAll(".problem button")) each.click();
+          document.getElementById("all").click();
+          for (const [id, value] of [["opacity", "60"], ["split", "0"]]) {
+            document.getElementById(id).value = value;
+            document.getElementById(id).dispatchEvent(new Event("input"));
+          }
+          document.getElementById("live").textContent = "";
+        }"""
+    )
+    return opened
+
+
 @pytest.fixture
 def opens(browser: Browser) -> Iterator[Open]:
     """Open pages, which are closed after the test."""

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Download, Page
+from playwright.sync_api import Browser, Dialog, Download, Page
 
 from maskpencil.classes import ClassSet
 from maskpencil.images import RGBImage, scaled
@@ -42,9 +43,17 @@ class Opened:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("console", lambda message: self.faults.append(message.text))
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.faults.append(dialog.message), dialog.dismiss()))
+        self.page.on("dialog", self._answer)
         self.page.goto(address, wait_until="load")
         self.page.bring_to_front()
+
+    def _answer(self, dialog: Dialog) -> None:
+        """Leave the page if it asks about that; any other dialog is a fault."""
+        if dialog.type == "beforeunload":
+            dialog.accept()
+        else:
+            self.faults.append(dialog.message)
+            dialog.dismiss()
 
     def choose(self, *files: Path) -> None:
         self.page.set_input_files("#file", files)
@@ -73,6 +82,23 @@ class Opened:
 
 
 Open = Callable[..., Opened]
+
+
+def accessible(page: Page) -> None:
+    """Check a page in its present state: light, dark, and in a narrow window."""
+    width = page.viewport_size["width"]  # type: ignore[index]
+    for scheme, present, options in (
+        ("light", width, {"resultTypes": ["violations"]}),
+        ("dark", width, {"resultTypes": ["violations"], "runOnly": ["color-contrast"]}),
+        ("light", 360, {"resultTypes": ["violations"]}),
+    ):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+        page.set_viewport_size({"width": present, "height": 900})
+        found = Axe().run(page, options=options)
+        assert found.violations_count == 0, found.generate_report()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the window"
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(reduced_motion="no-preference")
 
 
 def draw(height: int, width: int, seed: int = 0) -> RGBImage:

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.browser.opened import CLASSES, Open, draw, save_image
+from tests.browser.opened import CLASSES, Opened, draw
 
 from maskpencil.images import RGBImage
 from maskpencil.segmenter import Segmenter
@@ -15,8 +15,8 @@ from maskpencil.segmenter import Segmenter
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
-def test_the_camera_runs_and_stops(opens: Open, road: Path) -> None:
-    opened = opens(road)
+def test_the_camera_runs_and_stops(on_road: Opened) -> None:
+    opened = on_road
     opened.page.get_by_role("button", name="Use the camera").click()
     opened.wait("The camera runs, computed at")
     facts = opened.page.locator("#facts", has_text="frames a second").inner_text()
@@ -58,12 +58,10 @@ def times_of(path: Path) -> list[float]:
 
 
 def test_a_video_is_saved_with_the_same_frames_at_the_same_times(
-    opens: Open, road: Path, segmenter: Segmenter, tmp_path: Path
+    on_road: Opened, segmenter: Segmenter, tmp_path: Path
 ) -> None:
     clip = write_clip(tmp_path / "drive.mp4", [40 * number + (number > 11) * 200 for number in range(30)])
-    opened = opens(road)
-    opened.choose(save_image(tmp_path / "image.png", draw(30, 40)))
-    opened.wait("is segmented")
+    opened = on_road
     opened.page.locator("#opacity").fill("100")
     opened.choose(clip)
     opened.wait("drive.mp4 is done: 30 frames")
