@@ -29,7 +29,7 @@ def test_a_network_that_fails_fails_alone_and_says_nothing_of_the_machine(server
 @pytest.mark.parametrize(
     ("method", "path", "status", "message"),
     [
-        ("GET", "/", 404, "there is no such path; /openapi.json lists all"),
+        ("GET", "/index.html", 404, "there is no such path; /openapi.json lists all"),
         ("POST", "/v1/masks", 404, "there is no such path"),
         ("GET", "/v1/mask/", 404, "there is no such path"),
         ("GET", "/v1/../../etc/passwd", 404, "there is no such path"),

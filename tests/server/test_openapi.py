@@ -50,7 +50,7 @@ def test_the_document_has_exactly_the_routes(server, tmp_path):
     routes = {(route.path, method) for route in app.asgi._app.routes for method in route.methods - {"HEAD"}}
     app.close(10)
     assert {(path, method.upper()) for path, methods in paths.items() for method in methods} == routes
-    assert len(routes) == 13
+    assert len(routes) == 14
 
 
 @pytest.mark.parametrize(("method", "path", "body", "headers"), PROBES)
@@ -126,4 +126,4 @@ def faults(value, schema, described, place="$"):
 def test_operations_have_different_names(server):
     text = server.ask("/openapi.json").content.decode()
     names = re.findall(r'"operationId": "(\w+)"', text)
-    assert len(names) == len(set(names)) == 13
+    assert len(names) == len(set(names)) == 14

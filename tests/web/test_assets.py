@@ -74,7 +74,7 @@ def test_scripts_are_built_again_only_after_their_sources_change(
 @pytest.mark.slow
 def test_the_built_scripts_cannot_end_their_element_and_name_no_package_index() -> None:
     folder = page_assets()
-    for name in ("page.js",):
+    for name in ("page.js", "server.js"):
         script = (folder / name).read_text()
         assert "</script" not in script.lower()
         assert "<!--" not in script

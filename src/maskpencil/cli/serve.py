@@ -140,8 +140,8 @@ def command(
         serve(predictors, options=options) as server,
     ):
         show(
-            f"{server.url}  POST /v1/mask?out=png|overlay|json /v1/videos  GET /v1/models /openapi.json /healthz "
-            "/readyz /metrics"
+            f"{server.url}  open it in a browser; programs: POST /v1/mask?out=png|overlay|json /v1/videos  "
+            "GET /v1/models /openapi.json /healthz /readyz /metrics"
         )
         RESULTS.flush()
         for name, predictor in predictors.items():

@@ -8,6 +8,7 @@
 - `body`: the reading of a body within limits
 - `turns`: the bounded queue of images
 - `answers`: an image from its bytes to mask, overlay or JSON
+- `page`: the document that people see
 - `app`: the routes
 - `openapi`: their description
 """

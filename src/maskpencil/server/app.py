@@ -27,6 +27,7 @@ from maskpencil.server.guard import Guard
 from maskpencil.server.models import Models
 from maskpencil.server.openapi import Endpoint
 from maskpencil.server.options import ServeOptions
+from maskpencil.server.page import page
 from maskpencil.server.refusals import BusyError, ClientLeftError, JSONText, RefusedError
 from maskpencil.server.turns import Turns
 from maskpencil.server.videos.jobs import ENDED, NOW, Videos
@@ -72,6 +73,7 @@ class App:
         self.images = 0
         self.videos = Videos(folder, self.turns, options, workers=models.at_once)
         self._video_routes = VideoRoutes(self.videos, models)
+        self._page = page()
         self.endpoints = self._endpoints()
         self._document = openapi.document(self.endpoints, version("maskpencil"))
         self.asgi = self._asgi(token)
@@ -97,6 +99,7 @@ class App:
         text = {"text/plain": openapi.TEXT}
         json = "application/json"
         return (
+            Endpoint("/", self._show_page, "Show a page for people.", {"text/html": openapi.TEXT}, needs_token=False),
             Endpoint("/healthz", self._health, "Say that the server lives.", text, needs_token=False),
             Endpoint("/readyz", self._ready, "Say whether the server has room for an image.", text, refusals=busy),
             Endpoint("/metrics", self._metrics, "Count answers, images and videos, for Prometheus.", text),
@@ -136,6 +139,9 @@ class App:
 
     def _count(self, status: int) -> None:
         self._answers[status] += 1
+
+    async def _show_page(self, _: Request) -> Response:
+        return self._page
 
     async def _health(self, _: Request) -> Response:
         return PlainTextResponse("ok\n")

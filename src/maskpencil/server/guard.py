@@ -17,7 +17,7 @@ STRICT_HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""The headers of every answer: no site may embed it, no browser guesses its type, nobody keeps it."""
+"""The headers of every answer that sets no others: no site embeds it, no browser guesses its type, nobody keeps it."""
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
 
@@ -57,7 +57,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in STRICT_HEADERS.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)
                 self._count(message["status"])
             await send(message)
 

@@ -1,5 +1,5 @@
 /**
- * Bundle the pages into a folder, of which maskpencil.page makes documents: node build.js FOLDER
+ * Bundle the pages into a folder, of which maskpencil.page and maskpencil.server make documents: node build.js FOLDER
  */
 import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -18,7 +18,9 @@ const shared = { bundle: true, minify: true, target: "es2022", legalComments: "i
 /** The WebAssembly of each kind of worker: with WebGPU, and for the processor alone. */
 const kinds = { webgpu: "ort-wasm-simd-threaded.asyncify.wasm", wasm: "ort-wasm-simd-threaded.wasm" };
 
-await build({ ...shared, entryPoints: ["src/main.js"], outfile: join(out, "page.js"), format: "iife" });
+for (const [entry, name] of [["main", "page"], ["server", "server"]]) {
+  await build({ ...shared, entryPoints: [`src/${entry}.js`], outfile: join(out, `${name}.js`), format: "iife" });
+}
 for (const [kind, file] of Object.entries(kinds)) {
   const alias = { "onnxruntime-web/webgpu": `onnxruntime-web/${kind}` };
   const bundled = await build({
@@ -43,7 +45,7 @@ for (const [kind, file] of Object.entries(kinds)) {
   copyFileSync(join(ORT, "dist", runtime), join(out, runtime));
   writeFileSync(join(out, `${kind}.wasm.gz`), packed(readFileSync(join(ORT, "dist", file))));
 }
-for (const name of ["index.html", "style.css"]) copyFileSync(name, join(out, name));
+for (const name of ["index.html", "style.css", "server.html", "server.css"]) copyFileSync(name, join(out, name));
 cpSync("parts", join(out, "parts"), { recursive: true });
 const licenses = ["onnxruntime-web", "mediabunny"].map((name) => {
   const { version, license } = JSON.parse(readFileSync(join(MODULES, name, "package.json"), "utf8"));
