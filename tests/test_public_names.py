@@ -36,7 +36,17 @@ def test_the_public_names_are_these():
         *("DetailedClassScores", "DetailedScores", "ExportOptions", "ExportedFiles", "ExportedModel", "Fault"),
         *("IGNORE_INDEX", "ImageError", "ImageScores", "MaskPencilError", "ModelError", "ObjectScores", "OutputError"),
         *("PageSize", "Places", "PredictOptions", "Prediction", "PredictionReport", "Predictor", "Region"),
-        *("ReportOptions", "RoadScores", "Run", "Scores", "Segmenter", "ServeOptions", "StalledError", "TrainConfig"),
+        *(
+            "RemoteSegmenter",
+            "ReportOptions",
+            "RoadScores",
+            "Run",
+            "Scores",
+            "Segmenter",
+            "ServeOptions",
+            "StalledError",
+            "TrainConfig",
+        ),
         *("TrainingError", "VideoError", "VideoOptions", "check", "evaluate", "export_model", "predict", "serve"),
         *("train", "verify_export", "write_page", "write_report", "write_site"),
     ]

@@ -1,5 +1,6 @@
 """Run networks that `maskpencil export` wrote as ONNX or OpenVINO files. Without torch."""
 
+import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
@@ -188,6 +189,7 @@ class ExportedModel(Predictor):
     Args:
         engine: the loaded file.
         facts: the classes and outputs of the file.
+        digest: a digest of the content of the file.
 
     Example:
         >>> exported = mp.export_model("runs/train/street/model", "exported")
@@ -195,8 +197,8 @@ class ExportedModel(Predictor):
         3
     """
 
-    def __init__(self, engine: Engine, facts: ExportFacts) -> None:
-        self.engine, self.facts = engine, facts
+    def __init__(self, engine: Engine, facts: ExportFacts, digest: str | None = None) -> None:
+        self.engine, self.facts, self._digest = engine, facts, digest
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> "ExportedModel":
@@ -216,17 +218,22 @@ class ExportedModel(Predictor):
             )
         try:
             if path.suffix.lower() == ".onnx":
-                engine: Engine = OnnxEngine(read_regular(path, limit=MAX_BYTES))
+                contents = [read_regular(path, limit=MAX_BYTES)]
+                engine: Engine = OnnxEngine(*contents)
             else:
                 constants = read_regular(path.with_suffix(".bin"), limit=MAX_BYTES)
-                engine = OpenVINOEngine(read_regular(path, limit=MAX_XML_BYTES), constants)
+                contents = [read_regular(path, limit=MAX_XML_BYTES), constants]
+                engine = OpenVINOEngine(*contents)
         except ConfigError:
             raise
         except Exception as error:  # the engines have no common class of errors
             raise ModelError(
                 f"{path}: cannot be loaded ({last_line(error)}); expected a file that maskpencil export wrote, whole"
             ) from error
-        return cls(engine, ExportFacts.of(engine.metadata, path))
+        digest = hashlib.blake2b(digest_size=16)
+        for content in contents:
+            digest.update(content)
+        return cls(engine, ExportFacts.of(engine.metadata, path), digest.hexdigest())
 
     @property
     def classes(self) -> ClassSet:
@@ -237,6 +244,10 @@ class ExportedModel(Predictor):
     def title(self) -> str:
         """The device, the engine and the number format of the weights, in words."""
         return f"cpu by {self.engine.name}, exported in {self.facts.weights}"
+
+    def origin(self) -> dict[str, object] | None:
+        """Return plain values that identify the file and what runs it; None if the file is unknown."""
+        return None if self._digest is None else {"exported": self._digest, "runtime": self.title}
 
     def predict_batch(
         self, images: Sequence[RGBImage], *, confidence: bool = False, entropy: bool = False

@@ -39,6 +39,20 @@ SideBySide: TypeAlias = Callable[[], AbstractContextManager[int]]
 """A function that returns a context with the fastest number of simultaneous calls, as `Segmenter.side_by_side` does."""
 
 
+_thread = threading.local()
+"""For each thread of a pool, the event that is set when the results of its calls are no longer wanted."""
+
+
+def is_ending() -> bool:
+    """Return whether nobody waits for the result of the call in this thread any more, as after Ctrl-C.
+
+    A call that waits, such as for a server, should then raise an error soon. Always False in a thread that this module
+    did not start.
+    """
+    ending: threading.Event | None = getattr(_thread, "ending", None)
+    return ending is not None and ending.is_set()
+
+
 def one_by_one() -> AbstractContextManager[int]:
     """Return a context like that of `Predictor.side_by_side`, but for calls one after the other: it yields 1."""
     return nullcontext(1)
@@ -193,13 +207,15 @@ class WriteBehind:
 @contextmanager
 def _pool(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
     """Yield a pool of threads named after `name`; after the block wait for the threads, unless one has stalled."""
-    pool, stalled = ThreadPoolExecutor(workers, name), False
+    ending, stalled = threading.Event(), False
+    pool = ThreadPoolExecutor(workers, name, initializer=setattr, initargs=(_thread, "ending", ending))
     try:
         yield pool
     except StalledError:
         stalled = True
         raise
     finally:
+        ending.set()
         pool.shutdown(wait=not stalled, cancel_futures=True)
 
 

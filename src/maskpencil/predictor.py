@@ -91,10 +91,10 @@ class Predictor(Protocol):
         raise ConfigError(f"{type(self).__name__} does not compute large images in bands of rows; use a Segmenter")
 
     def origin(self) -> dict[str, object] | None:
-        """Return plain values that identify the model and settings behind the results of the method `bands`.
+        """Return plain values that identify the model and the settings behind its results.
 
         If a later run has equal values, it can reuse the results of an interrupted run for the same image and the same
-        argument `wanted`. None if the values are unknown.
+        arguments. None if the values are unknown.
         """
         return None
 

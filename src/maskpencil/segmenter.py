@@ -36,6 +36,7 @@ from maskpencil.pipeline import equal_groups, read_ahead
 from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor
 from maskpencil.preprocessing import Preprocessing
+from maskpencil.remote import RemoteSegmenter, address_text
 from maskpencil.runtimes.base import ALIGNMENT, CoarseScores, Maps, Runtime, Wanted, joined_maps, stacked_maps
 from maskpencil.runtimes.graph_cache import ConvertedRuntime, prepared_network, quantized_network
 from maskpencil.runtimes.tiling import ArrayWindows, Windows, tiled_maps
@@ -60,12 +61,14 @@ images unscaled."""
 
 
 def load_predictor(value: Any) -> Predictor:
-    """Return a predictor unchanged, or load a model folder or an exported file.
+    """Return a predictor unchanged, or load a model folder or an exported file, or reach the server at an address.
 
     Raises:
-        ConfigError: the value is neither a predictor nor a path.
-        ModelError: the folder or the file cannot be read.
+        ConfigError: the value is neither a predictor nor a path, or the server refuses this client.
+        ModelError: the folder or the file cannot be read, or the server does not answer.
     """
+    if address := address_text(value):
+        return RemoteSegmenter(address)
     if isinstance(value, str | os.PathLike):
         if is_exported(value):
             return ExportedModel.from_file(value)
@@ -193,8 +196,10 @@ class Segmenter:
     ) -> "Segmenter":
         """Load a model folder, or one of torchvision's networks by its name: torchvision/fcn_resnet50.
 
+        The address of a server, such as http://HOST:PORT, gives a `RemoteSegmenter`, which takes no settings.
+
         Args:
-            path: the model folder, or the name.
+            path: the model folder, the name, or the address.
             runtime: auto, torch, openvino or onnx; see `hardware.choose_runtime`.
             device: auto, cpu, cuda or mps; see `hardware.choose_device`.
             precision: auto, fp32, bf16, fp16 or int8; see `hardware.choose_precision`.
@@ -210,6 +215,11 @@ class Segmenter:
             ModelError: the folder is missing or damaged, its weights do not fit its network, or torchvision's weights
                 cannot be downloaded.
         """
+        if address := address_text(path):
+            given = (runtime, device, precision, compiled, memory, tile, image_size)
+            if given != ("auto", "auto", "auto", False, MEMORY, None, None):
+                raise ConfigError(f"{address}: is a server, which takes no settings from here; leave the settings out")
+            return cast("Segmenter", RemoteSegmenter(address))
         name = Path(read_path_text("the model", path)).as_posix()
         path, place, compiled = read_path("the model", path), device_name(device), read_flag("compiled", compiled)
         memory, tile = _read_memory(memory), _read_tile(tile)
@@ -464,10 +474,10 @@ class Segmenter:
         return self.runtime.side_by_side()
 
     def origin(self) -> dict[str, object] | None:
-        """Return plain values that identify the model and settings behind the results of the method `bands`.
+        """Return plain values that identify the model and the settings behind its results.
 
         If a later run has equal values, it can reuse the results of an interrupted run for the same image and the same
-        argument `wanted`. None without a model folder.
+        arguments. None without a model folder.
         """
         if self.folder is None:
             return None

@@ -14,10 +14,11 @@ from maskpencil.cli.options import (
     DataMasks,
     Device,
     ImageSize,
-    ModelFolder,
+    ModelOrServer,
     Precision,
     RuntimeName,
     SplitFile,
+    TokenFile,
     found_model,
     load_predictor,
     option,
@@ -39,7 +40,7 @@ JSON_KEYS = ("classes", "confusion_matrix", "frequency_weighted_iou", "mean_accu
 
 
 def command(
-    model: ModelFolder,
+    model: ModelOrServer,
     data: Annotated[Path, Parameter(help="A folder of images and masks with the model's classes.")],
     /,
     *,
@@ -63,6 +64,7 @@ def command(
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
+    token_file: TokenFile = None,
 ) -> None:
     """Score a model on a folder of images and masks.
 
@@ -76,7 +78,9 @@ def command(
     refuse_model_as_data(data, "evaluate")
     if json_file:
         refuse_to_replace_file(json_file, keys=JSON_KEYS)  # before minutes are spent
-    segmenter = load_predictor(model, runtime=runtime, device=device, precision=precision, image_size=image_size)
+    segmenter = load_predictor(
+        model, runtime=runtime, device=device, precision=precision, image_size=image_size, token_file=token_file
+    )
     if class_name is not None:
         segmenter.classes.index(class_name)  # asked before the folder is read, which takes long
     with ProgressBar("reading masks", 1) as bar:  # the first report brings their number

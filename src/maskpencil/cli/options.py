@@ -21,6 +21,7 @@ from maskpencil.terminal import say
 
 if TYPE_CHECKING:
     from maskpencil.exported import ExportedModel
+    from maskpencil.remote import RemoteSegmenter
     from maskpencil.segmenter import Segmenter, SizeOverride
 
 
@@ -124,6 +125,17 @@ ModelFolder = Annotated[
     Path,
     Parameter(help="A model folder, such as runs/train/NAME/model, or a published model: torchvision/fcn_resnet50."),
 ]
+ModelOrServer = Annotated[
+    Path,
+    Parameter(
+        help="A model folder, such as runs/train/NAME/model, a published model: torchvision/fcn_resnet50, or a server "
+        "of maskpencil serve: http://HOST:PORT, or http://HOST:PORT/NAME for one of its models."
+    ),
+]
+TokenFile = Annotated[
+    Path | None,
+    option("If MODEL is a server: a file with the token that it demands.", NETWORK, "FILE"),
+]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],
     option(
@@ -192,6 +204,9 @@ FILE_COMMANDS = ("predict", "evaluate", "report", "serve", "benchmark", "info")
 MAX_EXAMINED_FILES = 10_000
 """The number of files that are examined to find out whether a folder holds images."""
 
+SERVER_COMMANDS = ("predict", "evaluate", "report")
+"""The commands that take the address of a server in place of a model folder."""
+
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -208,7 +223,14 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
         ModelError: `model` is a file or a folder of images.
     """
     from maskpencil.exported import is_exported  # slow to import
+    from maskpencil.remote.address import address_text
 
+    address = address_text(model)
+    if address and command not in SERVER_COMMANDS:
+        raise ConfigError(
+            f"{address}: is the address of a server, which {', '.join(SERVER_COMMANDS[:-1])} and {SERVER_COMMANDS[-1]} "
+            "take as a model; give a model folder"
+        )
     if _is_model(model) or not model.exists() or (command in FILE_COMMANDS and is_exported(model)):
         return model
     if _is_model(model / "model"):
@@ -285,17 +307,22 @@ def load_predictor(
     memory: str | None = None,
     tile: int | None = None,
     compiled: bool = False,
-) -> "Segmenter | ExportedModel":
-    """Load a model as `load_segmenter` does, or an exported file, which has no options.
+    token_file: Path | None = None,
+) -> "Segmenter | ExportedModel | RemoteSegmenter":
+    """Load a model as `load_segmenter` does, or an exported file or a server, which have no options.
 
     Raises:
-        ConfigError: an option is out of range or does not fit the model, or this machine does not have the device or
-            the runtime.
-        ModelError: the model cannot be read.
+        ConfigError: an option is out of range or does not fit the model, this machine does not have the device or the
+            runtime, or the server refuses this client.
+        ModelError: the model cannot be read, or the server does not answer.
     """
     from maskpencil.exported import ExportedModel, is_exported
+    from maskpencil.remote import RemoteSegmenter, address_text
 
-    if not is_exported(model):
+    address = address_text(model)
+    if token_file is not None and not address:
+        raise ConfigError(f"--token-file is for a server, but {model} is none; leave --token-file out")
+    if not address and not is_exported(model):
         return load_segmenter(
             model,
             runtime=runtime,
@@ -306,7 +333,8 @@ def load_predictor(
             tile=tile,
             compiled=compiled,
         )
-    given = {"--runtime": runtime != "auto", "--device": device not in ("auto", "cpu"), "--compile": compiled}
+    on_cpu = ("auto",) if address else ("auto", "cpu")
+    given = {"--runtime": runtime != "auto", "--device": device not in on_cpu, "--compile": compiled}
     given |= {
         "--memory": memory is not None,
         "--precision": precision != "auto",
@@ -314,11 +342,16 @@ def load_predictor(
         "--tile": tile is not None,
     }
     for name in (name for name, is_given in given.items() if is_given):
+        if address:
+            raise ConfigError(
+                f"{name} does not apply to the server {address}, which computes as it was started; leave {name} out, "
+                "or start the server with it"
+            )
         raise ConfigError(
             f"{name} does not apply to the exported file {model}, which runs on the CPU as it was exported; leave "
             f"{name} out, or give the model folder"
         )
-    return ExportedModel.from_file(model)
+    return RemoteSegmenter(address, token_file=token_file) if address else ExportedModel.from_file(model)
 
 
 def load_segmenter(

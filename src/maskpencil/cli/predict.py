@@ -18,9 +18,10 @@ from maskpencil.cli.options import (
     VIDEO,
     Device,
     ImageSize,
-    ModelFolder,
+    ModelOrServer,
     Precision,
     RuntimeName,
+    TokenFile,
     found_model,
     load_predictor,
     option,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from maskpencil.exported import ExportedModel
     from maskpencil.inference.report import Progress
     from maskpencil.predictor import Predictor
+    from maskpencil.remote import RemoteSegmenter
     from maskpencil.segmenter import Segmenter
 
 THRESHOLD = 0.5
@@ -45,7 +47,7 @@ MEMORY = "1GiB"
 
 
 GROUPS: Mapping[Group, str] = {
-    OUTPUT: "overlays opacity confidence entropy annotations geotiff",
+    OUTPUT: "overlays opacity confidence entropy annotations geotiff resume",
     REGIONS: "regions min_area region_classes",
 }
 """The settings of `PredictOptions` in the order in which the help shows them."""
@@ -75,7 +77,7 @@ else:
 
 
 def command(
-    model: ModelFolder,
+    model: ModelOrServer,
     /,
     *sources: Annotated[
         str,
@@ -146,6 +148,7 @@ def command(
             name="--compile",
         ),
     ] = False,
+    token_file: TokenFile = None,
     options: Annotated[Options, Parameter(name="*")] = Options(),  # noqa: B008 - frozen
     video: Annotated[OptionsOfVideos, Parameter(name="*")] = OptionsOfVideos(),  # noqa: B008 - frozen
 ) -> int:
@@ -160,6 +163,7 @@ def command(
     from maskpencil.exported import is_exported
     from maskpencil.inference.predict import predict
     from maskpencil.inference.sources import find_sources
+    from maskpencil.remote import RemoteSegmenter, address_text
 
     if not sources:
         raise ConfigError(
@@ -185,9 +189,10 @@ def command(
         device=device,
         precision=precision,
         image_size=image_size,
-        memory=memory or (None if is_exported(model) else MEMORY),
+        memory=memory or (None if is_exported(model) or address_text(model) else MEMORY),
         tile=tile,
         compiled=compiled,
+        token_file=token_file,
     )
     predictor = _wrapped(segmenter, augment or [], class_name, THRESHOLD if threshold is None else threshold, abstain)
     is_live = any(source.is_live for source in found)
@@ -195,6 +200,8 @@ def command(
         ProgressBar(f"predicting on {segmenter.title}", len(found)) as bar,
         stopped_by_signals(bar.say) if is_live else nullcontext() as stop,
     ):
+        if isinstance(segmenter, RemoteSegmenter):
+            segmenter.tell_to(bar.say)
         report = predict(predictor, found, out=out, options=settings, report=_Reporter(bar), tell=bar.say, stop=stop)
     if getattr(segmenter, "has_blended", False):
         bar.say(
@@ -219,7 +226,7 @@ def command(
 
 
 def _wrapped(
-    segmenter: "Segmenter | ExportedModel",
+    segmenter: "Segmenter | ExportedModel | RemoteSegmenter",
     augment: Sequence[str],
     class_name: str | None,
     threshold: float,
@@ -233,7 +240,7 @@ def _wrapped(
             "--abstain applies to all classes, but --class segments one class; leave out --abstain, or --class "
             "and --threshold"
         )
-    seen: Segmenter | ExportedModel | TestTimeAugmentation = segmenter
+    seen: Segmenter | ExportedModel | RemoteSegmenter | TestTimeAugmentation = segmenter
     if augment:
         seen = TestTimeAugmentation(segmenter, flip="flip" in augment, scales=SCALES if "scales" in augment else (1.0,))
     if class_name:

@@ -16,6 +16,7 @@ from maskpencil.cli.options import (
     Precision,
     RuntimeName,
     SplitFile,
+    TokenFile,
     found_model,
     load_predictor,
     option,
@@ -55,6 +56,7 @@ def command(
     runtime: RuntimeName = "auto",
     device: Device = "auto",
     precision: Precision = "auto",
+    token_file: TokenFile = None,
 ) -> None:
     """Show how good a model is, where it fails, and which labels may be wrong, in one HTML file.
 
@@ -64,6 +66,7 @@ def command(
     from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places
     from maskpencil.inference.sources import VIDEO_SUFFIXES
+    from maskpencil.remote.address import address_text
     from maskpencil.report import ReportOptions, report_video, write_report
     from maskpencil.report.report import model_names, refuse_to_replace
 
@@ -81,7 +84,14 @@ def command(
     if is_video and any(value is not None for value in (images, masks, split_file)):
         raise ConfigError("a video has no masks; leave --images, --masks and --split-file out")
     segmenters = [
-        load_predictor(path, runtime=runtime, device=device, precision=precision, image_size=image_size)
+        load_predictor(
+            path,
+            runtime=runtime,
+            device=device,
+            precision=precision,
+            image_size=image_size,
+            token_file=token_file if address_text(path) or len(paths) == 1 else None,
+        )
         for path in paths
     ]
     place = RUNS / f"{model_names(paths)[0]}-{short_name(data)}"

@@ -19,6 +19,7 @@ from maskpencil.images.files import (
 )
 from maskpencil.images.pages import count_pages, pages_of
 from maskpencil.images.pixels import ImageSource, Pixels, Remarks, RGBImage, fitted_size, scaled
+from maskpencil.images.quick_png import quick_png
 from maskpencil.images.read import Header, encoded_size, read_header, read_image, read_pixels
 from maskpencil.images.stored import Stored, read_stored
 
@@ -43,6 +44,7 @@ __all__ = [
     "naming",
     "opened_image",
     "pages_of",
+    "quick_png",
     "read_exif",
     "read_header",
     "read_image",

@@ -124,6 +124,10 @@ class PredictOptions:
     """Read TIFF and JPEG 2000 files window by window, so that they may be larger than memory, and write
     the results as GeoTIFF files."""
 
+    resume: bool = False
+    """Keep the results in `out` that an earlier run with this option made from the same, unchanged images by the same
+    model and settings, and compute only the others."""
+
     regions: RegionFormat | None = None
     """Find the connected regions of each class, draw their boxes on the overlays and, for images, write the regions in
     this format."""
@@ -140,7 +144,7 @@ class PredictOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.video, VideoOptions):
             raise ConfigError(f"video must be VideoOptions, but got {shown(self.video)}")
-        _set(self, "overlays confidence entropy geotiff", read_flag)
+        _set(self, "overlays confidence entropy geotiff resume", read_flag)
         _set(self, "opacity", read_number)
         _set(self, "min_area", read_whole)
         if self.regions is not None:
@@ -156,6 +160,11 @@ class PredictOptions:
         if self.regions is None and (self.min_area > 1 or self.region_classes is not None):
             raise ConfigError(
                 "min_area and region_classes select regions, but no regions are requested; add --regions json"
+            )
+        if self.resume and (self.annotations is not None or self.regions in ("json", "coco")):
+            raise ConfigError(
+                "resume keeps the results of single images, but annotations, and regions as json or coco, are one "
+                "result of all images; give --regions geojson, or leave --resume out"
             )
         known = isinstance(self.annotations, str) and self.annotations in get_args(AnnotationFormat)
         if self.annotations is not None and not known:

@@ -3,21 +3,23 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Event
 
-from maskpencil.errors import ConfigError, DataError
+from maskpencil.errors import ConfigError, DataError, ImageError
 from maskpencil.files import new_folder
 from maskpencil.images import Pixels, RGBImage
 from maskpencil.inference.images import ANNOTATIONS, ImageResults, image_files, read_image
 from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.raster.predict import predict_raster, raster_files
 from maskpencil.inference.report import PredictionReport, Progress, Tally
+from maskpencil.inference.resume import Resume
 from maskpencil.inference.sources import Source, SourceArgument, find_sources, results_name
 from maskpencil.parsing import read_path, shown
 from maskpencil.pipeline import WriteBehind
+from maskpencil.prediction import Prediction
 from maskpencil.predictor import QUEUE_DEPTH, Predictor, predict_each
 from maskpencil.results import clear, recorded_results, refuse_to_replace
 from maskpencil.segmenter import load_predictor
@@ -86,6 +88,8 @@ def predict(
     options = PredictOptions() if options is None else options
     if not isinstance(options, PredictOptions):
         raise ConfigError(f"options must be PredictOptions, but got {shown(options)}")
+    if options.resume and place is None:
+        raise ConfigError("resume continues in a folder of results; name it with --out FOLDER")
     options.refuse_unfit(predictor, found)
     images = [source for source in found if source.kind == "image" and not options.is_raster(source)]
     rasters = [source for source in found if options.is_raster(source)]
@@ -101,7 +105,11 @@ def predict(
                 "split the video into images"
             )
         if images:
-            _predict_images(predictor, images, folder, options, tally=tally, stop=stop)
+            with Resume(folder, predictor, options) if options.resume else nullcontext() as resume:
+                remaining = resume.remaining(images) if resume else images
+                tally.keep(len(images) - len(remaining))
+                done = resume.add if resume else None
+                _predict_images(predictor, remaining, folder, options, tally=tally, stop=stop, done=done)
         for source in rasters:
             if stop.is_set():
                 raise KeyboardInterrupt
@@ -144,9 +152,16 @@ def _refuse_to_replace(
 
 
 def _predict_images(
-    predictor: Predictor, images: Sequence[Source], out: Path, options: PredictOptions, *, tally: Tally, stop: Event
+    predictor: Predictor,
+    images: Sequence[Source],
+    out: Path,
+    options: PredictOptions,
+    *,
+    tally: Tally,
+    stop: Event,
+    done: Callable[[Source], None] | None = None,
 ) -> None:
-    """Segment images.
+    """Segment images; `done` is called with each image whose results are written.
 
     Raises:
         KeyboardInterrupt: `stop` was set.
@@ -157,9 +172,13 @@ def _predict_images(
         pixels = read_image(source)
         return (source, pixels), None if isinstance(pixels, DataError) else pixels.rgb
 
-    call = partial(
-        predictor.predict_batch, confidence=options.confidence or options.regions is not None, entropy=options.entropy
-    )
+    def call(batch: list[RGBImage]) -> Sequence[Prediction | ImageError]:
+        sure = options.confidence or options.regions is not None
+        try:
+            return predictor.predict_batch(batch, confidence=sure, entropy=options.entropy)
+        except ImageError as error:  # the predictor refuses an image; all others are segmented
+            return [error] * len(batch)
+
     with (
         recorded_results(out),
         ImageResults(out, predictor.classes, options) as results,
@@ -172,7 +191,12 @@ def _predict_images(
             if prediction is None or isinstance(pixels, DataError):
                 tally.image(source, pixels if isinstance(pixels, DataError) else None)
                 continue
+            if isinstance(prediction, ImageError):
+                tally.image(source, ImageError(f"{source.name}: {prediction}"))
+                continue
             behind.submit(results.write, prediction.emptied(pixels.empty), source)
+            if done:
+                behind.submit(done, source)
             tally.remark(source, pixels.remarks, pixels.levels)
             tally.remark(source, (GEOREFERENCE_LOST,) if pixels.has_place else ())
             tally.image(source)

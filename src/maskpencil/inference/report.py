@@ -7,6 +7,7 @@ from pathlib import Path
 from maskpencil.errors import DataError
 from maskpencil.images import Remarks
 from maskpencil.inference.sources import Source
+from maskpencil.plain_text import counted
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class PredictionReport:
         failures: the sources that failed.
         warnings: lines about data that were lost or left out.
         notes: lines about how files were read and about measurements, such as flicker.
+        kept: the number of images whose results an earlier run had made, with `PredictOptions.resume`.
     """
 
     out: Path | None
@@ -70,6 +72,7 @@ class PredictionReport:
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    kept: int = 0
 
     @property
     def frames_per_second(self) -> float:
@@ -84,6 +87,7 @@ class Tally:
     sources: int
     report: Callable[[Progress], None] | None = None
     images: int = 0
+    kept: int = 0
     videos: int = 0
     frames: int = 0
     failures: list[Failure] = field(default_factory=list)
@@ -96,6 +100,13 @@ class Tally:
         """Begin the next source and return its number, from 1."""
         self.begun += 1
         return self.begun
+
+    def keep(self, count: int) -> None:
+        """Count images whose results an earlier run had made."""
+        self.kept += count
+        self.begun += count
+        if count:
+            self.notes.append(f"{counted(count, 'image')} done by an earlier run and kept")
 
     def image(self, source: Source, error: DataError | None = None, *, number: int | None = None) -> None:
         """Count an image as completed, or as failed if `error` is given.
@@ -136,4 +147,5 @@ class Tally:
             failures=tuple(self.failures),
             warnings=(*self.warnings, *self.remarks.warnings),
             notes=(*self.notes, *self.remarks.lines),
+            kept=self.kept,
         )

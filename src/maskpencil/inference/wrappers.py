@@ -40,6 +40,12 @@ class _Wrapper(Predictor):
         """Prepare the segmenter for simultaneous predictions, see `Segmenter.side_by_side`."""
         return side_by_side(self.segmenter)
 
+    def origin(self) -> dict[str, object] | None:
+        """Return the segmenter's origin with the settings of the wrapper; None if it is unknown."""
+        inner = getattr(self.segmenter, "origin", lambda: None)()
+        settings = {name: value for name, value in vars(self).items() if isinstance(value, bool | int | float | tuple)}
+        return None if inner is None else {"wrapper": type(self).__name__, "settings": settings, "segmenter": inner}
+
 
 class TestTimeAugmentation(_Wrapper):
     """A wrapper that averages the probabilities of a segmenter over mirrored and scaled copies (views) of each image.

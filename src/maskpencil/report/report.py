@@ -300,7 +300,13 @@ def model_names(models: Sequence[Any]) -> list[str]:
     for model in models:
         path = Path(model).resolve() if isinstance(model, str | os.PathLike) else None
         folder = getattr(model, "folder", None) if path is None else path
-        name = "the model" if folder is None else folder.parent.name if folder.name == "model" else folder.name
+        name = (
+            getattr(model, "name", "")
+            if folder is None
+            else folder.parent.name
+            if folder.name == "model"
+            else folder.name
+        )
         names.append(name or "the model")
     repeated = len({*names}) < len(names)
     return [f"{name} ({number})" if repeated else name for number, name in enumerate(names, start=1)]

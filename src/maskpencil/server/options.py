@@ -9,13 +9,10 @@ from pathlib import Path
 
 from maskpencil.errors import ConfigError
 from maskpencil.parsing import read_flag, read_number, read_path, read_text, read_whole
-from maskpencil.regular_files import read_regular, reason_of
+from maskpencil.tokens import read_token
 
 LOCAL = "127.0.0.1"
 """The address that only programs on the same computer reach."""
-
-MIN_TOKEN, MAX_TOKEN = 16, 4096
-"""The least and the largest number of characters of a token."""
 
 
 @dataclass(frozen=True)
@@ -96,18 +93,7 @@ class ServeOptions:
         """
         if self.token_file is None:
             return None
-        make = f"write one with: openssl rand -hex 32 > {self.token_file}"
-        try:
-            content = read_regular(self.token_file, limit=MAX_TOKEN + 2)
-        except OSError as error:
-            raise ConfigError(f"{self.token_file}: the token cannot be read ({reason_of(error)}); {make}") from error
-        token = content.decode("ascii", "replace").strip()
-        if len(token) < MIN_TOKEN or not all("!" <= letter <= "~" for letter in token):
-            raise ConfigError(
-                f"{self.token_file}: holds no token; expected one line of at least {MIN_TOKEN} letters and digits; "
-                f"{make}"
-            )
-        return token
+        return read_token(self.token_file, f"write one with: openssl rand -hex 32 > {self.token_file}")
 
 
 def is_local(host: str) -> bool:

@@ -1,0 +1,158 @@
+"""Record what the results of images were made from, so that a later run can keep them instead of computing them again.
+
+The file `RECORD` in the folder of results has a line for each image: the stem of its results, the path, size and time
+of its file, and a digest of the model and of all settings that change a result. A result is kept only if all of these
+are the same, and if every file is as it was written, by `results.MARKER`.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import version
+from io import FileIO
+from pathlib import Path
+from typing import Any, Self
+
+from maskpencil.errors import ConfigError, OutputError
+from maskpencil.files import written_whole
+from maskpencil.images.tiff import mask_file
+from maskpencil.inference.images import image_files
+from maskpencil.inference.options import PredictOptions
+from maskpencil.inference.sources import Source
+from maskpencil.predictor import Predictor
+from maskpencil.results import Results, find_results
+
+RECORD = ".maskpencil-resume.jsonl"
+"""The name of the record in a folder of results."""
+
+MAX_RECORD_BYTES = 2**29
+"""The largest size of a record, which has room for a million images; a larger file is not read."""
+
+Made = tuple[str, Sequence[Any]]
+"""The digest of model and settings, and the stamps of the files, see `_stamps`."""
+
+
+class Resume:
+    """The record of a folder of results; a context manager that closes it.
+
+    Args:
+        out: the folder.
+        predictor: the model.
+        options: the settings.
+
+    Raises:
+        ConfigError: the model cannot be identified.
+    """
+
+    def __init__(self, out: Path, predictor: Predictor, options: PredictOptions) -> None:
+        self._out, self._options = out, options
+        self._digest = _digest(predictor, options)
+        self._stamps: dict[str, Sequence[Any]] = {}
+        self._results: Results | None = None
+        self._file: FileIO | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def remaining(self, sources: Sequence[Source]) -> list[Source]:
+        """Return the images whose results have to be computed; the record then lists only the others.
+
+        Raises:
+            OutputError: the record cannot be written.
+        """
+        self._stamps = {source.stem: _stamps(source) for source in sources if source.image is None}
+        recorded, self._results = self._read(), find_results(self._out)
+        done = {source.stem for source in sources if self._is_done(source, recorded)}
+        names = {source.stem for source in sources}
+        entries = {stem: made for stem, made in recorded.items() if stem in done or stem not in names}
+        if recorded:
+            with written_whole(self._out / RECORD) as temporary:
+                temporary.write_bytes(b"".join(_line(stem, made) for stem, made in entries.items()))
+        return [source for source in sources if source.stem not in done]
+
+    def add(self, source: Source) -> None:
+        """Record that the results of an image are written.
+
+        Raises:
+            OutputError: the record cannot be written.
+        """
+        if stamps := self._stamps.get(source.stem):
+            try:
+                self._file = self._file or (self._out / RECORD).open("ab", buffering=0)
+                self._file.write(_line(source.stem, (self._digest, stamps)))
+            except OSError as error:
+                raise OutputError(
+                    f"{self._out / RECORD}: cannot be written ({error.strerror}); free space, or leave --resume out"
+                ) from error
+
+    def _is_done(self, source: Source, recorded: Mapping[str, Made]) -> bool:
+        """Return whether all results of an image are there, unchanged, and made from what they would be made from."""
+        stamps = self._stamps.get(source.stem)
+        if not stamps or recorded.get(source.stem) != (self._digest, stamps):
+            return False
+        with suppress(OSError):
+            files = image_files(self._out, [source], self._options)
+            return self._results is not None and all(self._results.wrote(path, path.lstat()) for path in files)
+        return False
+
+    def _read(self) -> dict[str, Made]:
+        path, entries = self._out / RECORD, dict[str, Made]()
+        with suppress(OSError):
+            if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_RECORD_BYTES:
+                return {}
+            for line in path.read_bytes().splitlines():
+                with suppress(ValueError, RecursionError):  # a line that was cut
+                    match json.loads(line):
+                        case [str(stem), str(digest), list(stamps)]:
+                            entries[stem] = digest, stamps
+        return entries
+
+
+def _digest(predictor: Predictor, options: PredictOptions) -> str:
+    """Return a digest of everything besides the image that changes its results.
+
+    Raises:
+        ConfigError: the model cannot be identified.
+    """
+    origin = getattr(predictor, "origin", lambda: None)()
+    if origin is None:
+        raise ConfigError(
+            "--resume needs a model that can be told from others, such as a model folder, so that only its results "
+            "are kept; leave --resume out"
+        )
+    settings = {name: value for name, value in asdict(options).items() if name not in ("video", "resume")}
+    facts = {
+        "version": version("maskpencil"),
+        "origin": origin,
+        "classes": predictor.classes.to_dict(),
+        "legend": list(predictor.legend),
+        "settings": settings,
+    }
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+
+
+def _stamps(source: Source) -> list[Any]:
+    """Return the path, size and time of the file of an image, and of the file beside it that masks its pixels.
+
+    [] if the file cannot be found.
+    """
+    stamps: list[Any] = []
+    for path in (source.path, mask_file(source.path)):
+        with suppress(OSError):
+            status = path.stat()
+            stamps += [os.path.abspath(path), status.st_size, status.st_mtime_ns]  # noqa: PTH100 - keeps links
+        if not stamps:
+            return []
+    return stamps
+
+
+def _line(stem: str, made: Made) -> bytes:
+    digest, stamps = made
+    return json.dumps([stem, digest, list(stamps)]).encode() + b"\n"

@@ -1,0 +1,287 @@
+"""Send one request over a connection that is kept, within limits of time and size.
+
+Nothing that a server sends is trusted: an answer has a largest size, headers included, and a deadline, however it is
+cut into pieces. Redirects and the proxies of the environment are not followed.
+"""
+
+import io
+import ssl
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from socket import socket
+from threading import Lock
+from typing import Any, TypeVar, cast
+
+from maskpencil.errors import ModelError, first_line
+from maskpencil.pipeline import is_ending
+from maskpencil.plain_text import visible
+from maskpencil.remote.address import Address
+
+T = TypeVar("T")
+
+CONNECT_SECONDS = 10.0
+"""The longest time to connect to one address of a host."""
+
+SLICE_SECONDS = 0.5
+"""The seconds between two looks at whether the answer is still wanted."""
+
+HEAD_BYTES = 2**17
+"""The largest size of the headers of an answer."""
+
+SEND_BYTES = 2**16
+"""The largest number of bytes that are handed to the socket at once."""
+
+
+class LostError(Exception):
+    """A request without an answer, or with one that cannot be used; the reason is the message.
+
+    Args:
+        reason: what happened.
+        is_unfit: whether there was an answer, but not that of a maskpencil server.
+        after: the seconds after which the server wants to be asked again; None if it did not say.
+    """
+
+    def __init__(self, reason: str, *, is_unfit: bool = False, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.is_unfit, self.after = is_unfit, after
+
+
+class AbandonedError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+class _StaleError(Exception):
+    """The server closed a connection that was kept, before it read the request."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request.
+
+    Attributes:
+        path: the path with its parameters.
+        limit: the largest size of the content of the answer in bytes.
+        body: the content to post; None to get.
+    """
+
+    path: str
+    limit: int
+    body: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer.
+
+    Attributes:
+        status: the status code.
+        headers: the headers, with names in lower case.
+        content: the content.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class Connections:
+    """The connections to a server; any thread may use them.
+
+    Args:
+        address: the server.
+        headers: the headers of every request.
+    """
+
+    def __init__(self, address: Address, headers: Mapping[str, str]) -> None:
+        self._address, self._headers = address, dict(headers)
+        self._idle: list[_Connection] = []
+        self._lock = Lock()
+        self._context = ssl.create_default_context() if address.scheme == "https" else None
+        self.close = weakref.finalize(self, _close_all, self._idle, self._lock)
+
+    def close_idle(self) -> None:
+        """Close the connections that are not in use."""
+        _close_all(self._idle, self._lock)
+
+    def ask(self, request: Request, *, deadline: float) -> Reply:
+        """Send a request, and return the answer, whatever its status.
+
+        Args:
+            request: the request.
+            deadline: the time by `time.monotonic` at which the answer must be complete.
+
+        Raises:
+            LostError: there was no answer, or none that is HTTP within the limits.
+            ModelError: the certificate of the server is not valid.
+            AbandonedError: nobody waits for the answer any more.
+        """
+        while True:
+            with self._lock:
+                kept = self._idle.pop() if self._idle else None
+            with suppress(_StaleError):
+                return self._ask(kept or self._new(), request, deadline, is_kept=kept is not None)
+
+    def _new(self) -> "_Connection":
+        host, port = self._address.host, self._address.port
+        if self._context is None:
+            return _Plain(host, port, timeout=CONNECT_SECONDS)
+        return _Secure(host, port, timeout=CONNECT_SECONDS, context=self._context)
+
+    def _ask(self, connection: "_Connection", request: Request, deadline: float, *, is_kept: bool) -> Reply:
+        is_whole = has_begun = False
+        try:
+            wire = connection.opened(deadline, request.limit + HEAD_BYTES)
+            connection.request("GET" if request.body is None else "POST", request.path, request.body, self._headers)
+            response = connection.getresponse()
+            has_begun = True
+            reply = _read(response, request.limit)
+            is_whole = not response.will_close and wire.left >= 0
+            return reply
+        except ssl.SSLCertVerificationError as error:
+            raise ModelError(
+                f"{self._address.url}: its certificate is not valid here ({error.verify_message}); use a name and a "
+                "certificate that this computer trusts"
+            ) from error
+        except (OSError, HTTPException) as error:
+            if is_kept and not has_begun and isinstance(error, ConnectionError):
+                raise _StaleError from error
+            raise LostError(_reason(error), is_unfit=_is_foreign(error)) from error
+        finally:
+            if is_whole:
+                with self._lock:
+                    self._idle.append(connection)
+            else:
+                connection.close()
+
+
+def _read(response: HTTPResponse, limit: int) -> Reply:
+    """Read the content of an answer.
+
+    Raises:
+        LostError: it is larger than `limit`.
+        HTTPException: it was cut short.
+    """
+    too_large = LostError(f"its answer is larger than {limit} bytes", is_unfit=True)
+    if (response.length or 0) > limit:
+        raise too_large
+    content = response.read(limit + 1)
+    if len(content) > limit:
+        raise too_large
+    if response.length:
+        raise IncompleteRead(content, response.length)
+    return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
+
+
+def _is_foreign(error: Exception) -> bool:
+    """Return whether an error is caused by an answer that is no HTTP, rather than by a connection that broke."""
+    return not isinstance(error, OSError | IncompleteRead)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "the connection was refused"
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, IncompleteRead | ConnectionError):
+        return "the connection broke"
+    if isinstance(error, OSError):
+        return visible(error.strerror or first_line(error))[:100]
+    return f"its answer is no HTTP ({type(error).__name__})"
+
+
+class _Wire:
+    """The socket of a connection as `http.client` uses it: every wait ends at the deadline, every answer at the limit.
+
+    Attributes:
+        deadline: the time by `time.monotonic` at which the answer must be complete.
+        left: the number of bytes that the server may still send.
+    """
+
+    def __init__(self, connected: socket) -> None:
+        self._socket = connected
+        self.deadline, self.left = 0.0, 0
+
+    def sendall(self, data: Any) -> None:
+        """Send bytes."""
+        rest = memoryview(data).cast("B")
+        while rest:
+            rest = rest[self._wait(partial(self._socket.send, rest[:SEND_BYTES])) :]
+
+    def makefile(self, *_: object, **__: object) -> io.BufferedReader:
+        """Return a file of what the server sends."""
+        return io.BufferedReader(_Reader(self))
+
+    def receive(self, buffer: memoryview) -> int:
+        """Receive bytes into a buffer, and return their number; 0 at the end."""
+        count = self._wait(partial(self._socket.recv_into, buffer))
+        self.left -= count
+        if self.left < 0:
+            raise LostError("its answer is larger than expected", is_unfit=True)
+        return count
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def _wait(self, call: Callable[[], T]) -> T:
+        while True:
+            left = self.deadline - time.monotonic()
+            if is_ending():
+                raise AbandonedError
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(min(left, SLICE_SECONDS))
+            with suppress(TimeoutError):
+                return call()
+
+
+class _Reader(io.RawIOBase):
+    """The bytes of one answer."""
+
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Receive bytes into a buffer."""
+        return self._wire.receive(memoryview(buffer).cast("B"))
+
+
+class _Connection(HTTPConnection):
+    """A connection whose socket is a `_Wire`."""
+
+    def connect(self) -> None:
+        """Connect to the server."""
+        super().connect()
+        self.sock = _Wire(self.sock)
+
+    def opened(self, deadline: float, limit: int) -> _Wire:
+        """Connect if necessary, set the limits of the next answer, and return the wire."""
+        if self.sock is None:
+            self.connect()
+        wire = cast(_Wire, self.sock)
+        wire.deadline, wire.left = deadline, limit
+        return wire
+
+
+class _Plain(_Connection):
+    """A connection that is not encrypted."""
+
+
+class _Secure(_Connection, HTTPSConnection):
+    """A connection by TLS."""
+
+
+def _close_all(idle: list[_Connection], lock: Lock) -> None:
+    with lock:
+        for connection in idle:
+            connection.close()
+        idle.clear()

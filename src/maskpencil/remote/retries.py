@@ -1,0 +1,184 @@
+"""Ask a server again and again while it is away, busy or restarted, and tell the user once."""
+
+import random
+import re
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import TypeVar
+
+from maskpencil.errors import ConfigError, ImageError, ModelError
+from maskpencil.pipeline import is_ending
+from maskpencil.plain_text import visible
+from maskpencil.regular_files import mapping, parse_json, text
+from maskpencil.remote.connection import SLICE_SECONDS, AbandonedError, Connections, LostError, Reply, Request
+
+T = TypeVar("T")
+
+RETRY_SECONDS = 120.0
+"""The time for which a request is sent again."""
+
+ANSWER_SECONDS = 110.0
+"""The longest time for one answer."""
+
+LAST_SECONDS = 170.0
+"""The longest time for a request in all; the pipeline takes a step for stalled after 180 s."""
+
+FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
+"""The pause before a request is sent for the second time, and the longest pause, to which the pauses double."""
+
+LONGEST_AFTER = 30.0
+"""The longest pause that a server can ask for."""
+
+UNFIT_TRIES = 3
+"""The number of answers that are not those of a maskpencil server, after which a request is given up."""
+
+AGAIN = frozenset((408, 429, 502, 503, 504))
+"""The status codes of answers that say nothing about the request: the server, or a proxy before it, is busy."""
+
+MAX_ERROR_BYTES = 2**16
+"""The largest size of an error as JSON."""
+
+
+class Asker:
+    """Sends requests until they are answered.
+
+    Args:
+        connections: the connections to the server.
+        url: its address, for messages.
+        tell: called with messages for the user.
+
+    Attributes:
+        retries: the number of requests that were sent again.
+        tell: called with messages for the user.
+    """
+
+    def __init__(self, connections: Connections, url: str, tell: Callable[[str], None]) -> None:
+        self._connections, self._url, self.tell = connections, url, tell
+        self._lock, self._is_away = Lock(), False
+        self.retries = 0
+
+    def once(self, request: Request, read: Callable[[Reply], T]) -> T:
+        """Send a request once, and return what `read` makes of the answer.
+
+        Raises:
+            ModelError: there was no answer, or `read` raised `ValueError`.
+            ConfigError: the server refuses the client.
+        """
+        try:
+            return self._attempt(request, read, time.monotonic() + ANSWER_SECONDS)
+        except LostError as error:
+            remedy = (
+                "check that the address is that of maskpencil serve, and of the same version"
+                if error.is_unfit
+                else "start it with maskpencil serve, and check the address"
+            )
+            raise ModelError(f"{self._url}: is not reached as a server of maskpencil: {error}; {remedy}") from error
+
+    def until_answered(self, request: Request, read: Callable[[Reply], T]) -> T:
+        """Send a request until it is answered, for up to `RETRY_SECONDS`; return what `read` makes of the answer.
+
+        Raises:
+            ImageError: the server refuses the image.
+            ModelError: the server did not answer, or not as a maskpencil server.
+            ConfigError: the server refuses the client.
+        """
+        start, pause, unfit = time.monotonic(), FIRST_PAUSE, 0
+        while True:
+            try:
+                found = self._attempt(request, read, min(time.monotonic() + ANSWER_SECONDS, start + LAST_SECONDS))
+            except LostError as error:
+                unfit += error.is_unfit
+                wait = max(pause * random.uniform(0.5, 1), error.after or 0)  # noqa: S311 - no secret
+                pause = min(2 * pause, LAST_PAUSE)
+                if unfit >= UNFIT_TRIES:
+                    raise ModelError(
+                        f"{self._url}: {error}; check that this is the address of maskpencil serve, and of the same "
+                        "version"
+                    ) from error
+                if time.monotonic() + wait > start + RETRY_SECONDS:
+                    raise ModelError(
+                        f"{self._url}: {error}, for {RETRY_SECONDS:.0f} s; start the server, then the same command "
+                        "again; with --resume, what is done is kept"
+                    ) from error
+                self._is_lost(str(error))
+                _sleep(wait)
+            else:
+                self._has_answered()
+                return found
+
+    def _attempt(self, request: Request, read: Callable[[Reply], T], deadline: float) -> T:
+        try:
+            reply = self._connections.ask(request, deadline=deadline)
+        except AbandonedError:
+            raise ModelError(f"{self._url}: the answer is not awaited any more") from None
+        self._refuse_status(reply, is_image=request.body is not None)
+        try:
+            return read(reply)
+        except ConfigError:
+            raise
+        except ValueError as error:
+            raise LostError(f"its answer cannot be used ({visible(str(error))[:200]})", is_unfit=True) from error
+
+    def _refuse_status(self, reply: Reply, *, is_image: bool) -> None:
+        """Raise an error unless the status of an answer is 200."""
+        status = reply.status
+        if status == 200:
+            return
+        said = _error_text(reply)
+        if status in AGAIN:
+            raise LostError(f"it is busy ({status}{said})", after=_pause_asked_for(reply))
+        if status == 401:
+            raise ConfigError(
+                f"{self._url}: demands a token, and the one sent is missing or wrong; give the file with the token of "
+                "the server as --token-file FILE"
+            )
+        if status in (403, 421):
+            raise ConfigError(f"{self._url}: refuses this client ({status}{said}); check the address")
+        if 300 <= status < 400:
+            raise ConfigError(
+                f"{self._url}: answers with a redirect ({status}), which is not followed; give the address of the "
+                "server itself"
+            )
+        if is_image and said and status != 404:
+            raise ImageError(f"the server at {self._url} refuses the image ({status}{said})")
+        raise LostError(
+            f"it answers with the status {status}{said}, as no maskpencil server of this version does", is_unfit=True
+        )
+
+    def _is_lost(self, reason: str) -> None:
+        with self._lock:
+            self.retries += 1
+            is_news, self._is_away = not self._is_away, True
+        if is_news:
+            self.tell(f"{self._url}: {reason}; waiting up to {RETRY_SECONDS:.0f} s for the server")
+
+    def _has_answered(self) -> None:
+        if self._is_away:
+            with self._lock:
+                is_news, self._is_away = self._is_away, False
+            if is_news:
+                self.tell(f"{self._url}: answers again")
+
+
+def _error_text(reply: Reply) -> str:
+    """Return ": " and the error of a maskpencil server; "" if the answer has none."""
+    if len(reply.content) > MAX_ERROR_BYTES:
+        return ""
+    try:
+        said = text(mapping(parse_json(reply.content), "the answer").get("error"), "error", MAX_ERROR_BYTES)
+    except ValueError:
+        return ""
+    return f": {visible(said)[:300]}"
+
+
+def _pause_asked_for(reply: Reply) -> float | None:
+    given = reply.headers.get("retry-after", "")
+    return min(float(given), LONGEST_AFTER) if re.fullmatch("[0-9]{1,5}", given) else None
+
+
+def _sleep(seconds: float) -> None:
+    """Sleep, unless nobody waits for the answer any more."""
+    end = time.monotonic() + seconds
+    while not is_ending() and (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, SLICE_SECONDS))
