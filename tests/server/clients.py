@@ -14,8 +14,10 @@ import numpy as np
 from PIL import Image
 
 from maskpencil.classes import ClassSet
+from maskpencil.inference.wrappers import most_probable
 from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor
+from maskpencil.runtimes.base import relative_entropy
 
 SICK = (13, 13)
 """The size of images for which `Brightness` fails."""
@@ -43,6 +45,28 @@ class Brightness(Predictor):
         sure = [np.full(image.shape[:2], 0.75, np.float32) if confidence else None for image in images]
         maps = [(image.mean(axis=2) > 127).astype(np.uint8) for image in images]
         return [Prediction(*parts, self.classes) for parts in zip(images, maps, sure, strict=True)]
+
+
+class Probable(Brightness):
+    """A model without a network whose probability of bright is the brightness."""
+
+    def probabilities_batch(self, images):
+        bright = np.stack([image.mean(axis=2) / 255 for image in images])
+        return np.stack([1 - bright, bright], axis=1).astype(np.float32)
+
+    def predict_batch(self, images, *, confidence=False, entropy=False):
+        self.seen.append(images[0].shape)
+        assert self.may_run.wait(30)
+        found = self.probabilities_batch(images)
+        spread = relative_entropy(found)
+        return [
+            Prediction(image, most_probable(each), each.max(axis=0) if confidence else None, self.classes, entropy=some)
+            for image, each, some in zip(images, found, spread if entropy else [None] * len(images), strict=True)
+        ]
+
+    def predict_class(self, images, index, *, confidence=False):
+        predictions = self.predict_batch(images, confidence=confidence)
+        return list(zip(predictions, self.probabilities_batch(images)[:, index], strict=True))
 
 
 @dataclass

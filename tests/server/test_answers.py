@@ -1,13 +1,16 @@
+import json
 from io import BytesIO
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.server.clients import Brightness, encoded, png
+from tests.server.clients import Brightness, Probable, encoded, png, until
 
+from maskpencil.classes import ClassSet
+from maskpencil.errors import ConfigError
 from maskpencil.images import read_image, write_image
-from maskpencil.server import answers
+from maskpencil.server import answers, app
 from maskpencil.server.answers import MEDIA_TYPES, Wish, accepted_form, answer, check_image
 from maskpencil.server.refusals import RefusedError
 
@@ -94,14 +97,28 @@ def test_a_form_that_does_not_exist_is_refused(accept):
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("out=gif", "out must be one of png, overlay, json, but got 'gif'"),
+        ("out=gif", "out must be one of png, overlay, json, regions, probabilities, arrays, but got 'gif'"),
         ("out=png&out=json", "each at most once, but got 'out'"),
-        ("url=http://192.0.2.1/a.jpg", "the parameters are out, min_area, model, each at most once, but got 'url'"),
+        (
+            "url=http://192.0.2.1/a.jpg",
+            "the parameters are out, min_area, model, arrays, class, each at most once, but got 'url'",
+        ),
         ("path=/etc/passwd", "each at most once, but got 'path'"),
         ("min_area=0", "min_area must be a whole number from 1 to"),
         ("min_area=-1", "but got '-1'"),
         ("min_area=99999999999", "min_area must be"),
         ("min_area=²", "min_area must be"),
+        ("arrays=label_map", "arrays and class are for out=arrays; leave them out"),
+        ("out=png&class=0", "arrays and class are for out=arrays"),
+        ("out=arrays&arrays=labels", "arrays must be some of label_map,confidence,entropy,probability,probabilities"),
+        ("out=arrays&arrays=entropy,entropy", "each once, with commas, but got 'entropy,entropy'"),
+        ("out=arrays&arrays=", "arrays must be some of"),
+        ("out=arrays&arrays=probability", "arrays=probability needs class=INDEX, and only it does"),
+        ("out=arrays&class=0", "arrays=probability needs class=INDEX"),
+        ("out=arrays&arrays=probability&class=-1", "class must be the index of a class, but got '-1'"),
+        ("out=arrays&arrays=probability&class=2", "class must be from 0 to 1, the classes of the model, but got 2"),
+        ("out=probabilities", "this model does not compute probabilities of classes"),
+        ("out=arrays&arrays=probability&class=0", "this model does not compute probabilities of classes"),
     ],
 )
 def test_a_wrong_parameter_is_refused_in_one_line(query, message, server):
@@ -161,3 +178,146 @@ def test_a_mask_of_very_many_regions_is_refused_as_json_with_the_remedy(server, 
         {"error": "the mask has 2 regions, but JSON takes at most 1; give a larger min_area"},
     )
     assert server.ask("/v1/mask?out=json&min_area=25", png((4, 12))).status == 200
+
+
+PROBABLE = png((6, 8))
+
+
+def probable_arrays(start, query, body=PROBABLE):
+    reply = start(Probable()).ask(f"/v1/mask?out=arrays&arrays={query}", body)
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/x-npz")
+    with np.load(BytesIO(reply.content), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def test_arrays_are_those_of_the_model(start):
+    image, model = read_image(PROBABLE), Probable()
+    arrays = probable_arrays(start, "label_map,confidence,entropy,probability,probabilities&class=1")
+    (prediction,) = model.predict_batch([image], confidence=True, entropy=True)
+    (probabilities,) = model.probabilities_batch([image])
+    expected = {
+        "label_map": prediction.label_map,
+        "confidence": prediction.confidence,
+        "entropy": prediction.entropy,
+        "probability": probabilities[1],
+        "probabilities": probabilities,
+    }
+    assert list(arrays) == list(expected)
+    for name, array in expected.items():
+        assert arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(arrays[name], array, err_msg=name)
+
+
+def test_only_the_arrays_asked_for_are_sent_and_each_image_is_computed_once(start):
+    for query in ("label_map", "entropy", "confidence,label_map", "probability,label_map,confidence&class=0"):
+        server = start(Probable())
+        reply = server.ask(f"/v1/mask?out=arrays&arrays={query}", PROBABLE)
+        with np.load(BytesIO(reply.content)) as arrays:
+            assert ",".join(arrays) == query.partition("&")[0]
+        assert len(server.predictor.seen) == 1
+
+
+def test_probabilities_are_an_npy_file(start):
+    reply = start(Probable()).ask("/v1/mask?out=probabilities", PROBABLE)
+    assert reply.headers["content-type"] == "application/x-npy"
+    found = np.load(BytesIO(reply.content), allow_pickle=False)
+    np.testing.assert_array_equal(found, Probable().probabilities_batch([read_image(PROBABLE)])[0])
+
+
+def test_pixels_without_image_data_have_no_class_and_no_probability(start):
+    pixels = np.full((4, 6, 4), 255, np.uint8)
+    pixels[0, :, 3] = 0
+    body = encoded(Image.fromarray(pixels))
+    names = "label_map,confidence,entropy,probability,probabilities"
+    arrays = probable_arrays(start, f"{names}&class=1", body)
+    empty = {"label_map": 255, "confidence": 0, "entropy": 1, "probability": 0, "probabilities": 0}
+    assert {name: arrays[name][..., 0, :].max() for name in arrays} == empty
+    assert {name: arrays[name][..., 0, :].min() for name in arrays} == empty
+    assert (arrays["label_map"][1:] == 1).all()
+    assert (arrays["probabilities"].sum(axis=0)[1:] == 1).all()
+
+
+def test_arrays_are_turned_upright(start):
+    image = Image.fromarray(np.zeros((4, 12, 3), np.uint8))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    assert probable_arrays(start, "probabilities", encoded(image, "JPEG", exif=exif))["probabilities"].shape == (
+        2,
+        12,
+        4,
+    )
+
+
+def test_arrays_that_are_too_large_are_refused_before_the_image_is_computed(start, monkeypatch):
+    monkeypatch.setattr(answers, "MAX_ARRAY_BYTES", 6 * 8 * 8)
+    server = start(Probable())
+    assert server.ask("/v1/mask?out=probabilities", PROBABLE).status == 200
+    server.predictor.seen.clear()
+    reply = server.ask("/v1/mask?out=arrays&arrays=confidence,probabilities", PROBABLE)
+    assert (reply.status, server.predictor.seen) == (422, [])
+    assert reply.json["error"].startswith(
+        "the arrays of an image of 8 x 6 pixels have 0 MiB, but an answer has at most"
+    )
+    assert server.ask("/v1/mask?out=probabilities", png((6, 9))).status == 422
+    assert server.ask("/v1/mask?out=png", png((60, 90))).status == 200
+
+
+def test_probabilities_of_an_image_that_is_computed_in_tiles_are_refused(start):
+    model = Probable()
+    model.tile_for = lambda size: 32 if max(size) > 32 else None
+    server = start(model)
+    reply = server.ask("/v1/mask?out=probabilities", png((8, 40)))
+    assert (reply.status, model.seen) == (422, [])
+    assert "the model computes an image of 40 x 8 pixels in parts" in reply.json["error"]
+    assert server.ask("/v1/mask?out=arrays&arrays=label_map,confidence", png((8, 40))).status == 200
+
+
+def test_a_model_that_cannot_compute_an_array_after_all_says_so(start):
+    class Labels(Probable):
+        def probabilities_batch(self, _):
+            raise ConfigError("the exported file computes labels; use the model folder")
+
+    reply = start(Labels()).ask("/v1/mask?out=probabilities", PROBABLE)
+    assert (reply.status, reply.json) == (400, {"error": "the exported file computes labels; use the model folder"})
+
+
+def test_regions_are_a_line_of_json_each(server):
+    described = server.ask("/v1/mask?out=json", png((4, 12))).json["regions"]
+    reply = server.ask("/v1/mask?out=regions", png((4, 12)))
+    assert reply.headers["content-type"] == "application/x-ndjson"
+    assert [json.loads(line) for line in reply.content.splitlines()] == described
+    assert len(described) == 2
+    assert server.ask("/v1/mask?out=regions&min_area=25", png((4, 12))).content == b""
+
+
+def test_answers_name_the_model_and_its_classes(start):
+    class Named(Brightness):
+        classes = ClassSet(("Stra\u00dfe", "car, or 'van'"))
+
+        def origin(self):
+            return {"weights": "1"}
+
+    class Long(Brightness):
+        classes = ClassSet(tuple(f"{number} {'x' * 90}" for number in range(60)))
+
+    server = start({"street": Named(), "long": Long()})
+    reply = server.ask("/v1/mask", png())
+    assert (reply.headers["x-model"], json.loads(reply.headers["x-classes"])) == ("street", list(Named.classes.names))
+    listed = server.ask("/v1/models").json["models"]
+    assert [reply.headers["x-model-digest"], None] == [each["digest"] for each in listed]
+    reply = server.ask("/v1/mask?model=long", png())
+    assert (reply.headers["x-model"], "x-classes" in reply.headers) == ("long", False)
+    assert "x-model-digest" not in reply.headers
+
+
+def test_the_results_that_clients_have_not_read_take_no_more_than_their_memory(start, monkeypatch):
+    monkeypatch.setattr(app, "MAX_RESULTS", 2 * 4 * 2000 * 3000)
+    server, body = start(Probable()), png((2000, 3000))
+    with server.connect() as slow:
+        head = b"POST /v1/mask?out=probabilities HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+        slow.sendall(head % len(body) + body)
+        assert slow.recv(4) == b"HTTP"
+        reply = server.ask("/v1/mask?out=probabilities", body)
+        assert (reply.status, reply.headers["retry-after"]) == (503, "2")
+        assert server.ask("/v1/mask", body).status == 200
+    until(lambda: server.ask("/v1/mask?out=probabilities", body).status == 200)

@@ -1,9 +1,10 @@
 """The document of the interface is that of the routes, and what the server answers is what the document says."""
 
+import json
 import re
 
 import pytest
-from tests.server.clients import SICK, Brightness, png
+from tests.server.clients import SICK, Brightness, Probable, png
 
 from maskpencil.server import ServeOptions
 from maskpencil.server.app import App
@@ -19,6 +20,11 @@ PROBES = [
     ("POST", "/v1/mask", png(), {}),
     ("POST", "/v1/mask?out=overlay", png(), {}),
     ("POST", "/v1/mask?out=json", png(), {}),
+    ("POST", "/v1/mask?out=regions", png(), {}),
+    ("POST", "/v1/mask?out=arrays", png(), {}),
+    ("POST", "/v1/mask?out=arrays&arrays=label_map,confidence", png(), {}),
+    ("POST", "/v1/mask?out=arrays&arrays=depth", png(), {}),
+    ("POST", "/v1/mask?out=probabilities", png(), {}),
     ("POST", "/v1/mask?out=gif", png(), {}),
     ("POST", "/v1/mask?model=model", png(), {}),
     ("POST", "/v1/mask?model=other", png(), {}),
@@ -64,6 +70,12 @@ def test_every_answer_is_documented(method, path, body, headers, server):
     schema = response["content"][kind]["schema"]
     if kind == "application/json":
         assert faults(reply.json, schema, described) == []
+    if kind == "application/x-ndjson":
+        assert reply.content
+        assert [faults(json.loads(line), schema["x-line"], described) for line in reply.content.splitlines()] == [
+            [],
+            [],
+        ]
 
 
 def test_a_fault_of_an_answer_is_noticed():
@@ -72,7 +84,7 @@ def test_a_fault_of_an_answer_is_noticed():
     assert faults({}, {"$ref": "#/components/schemas/Error"}, described) == ["$: its names are []"]
 
 
-@pytest.mark.parametrize("given", ["json", "overlay", "png"])
+@pytest.mark.parametrize("given", ["json", "overlay", "png", "regions", "arrays"])
 def test_the_parameters_of_the_document_are_those_that_are_read(given, server):
     parameters = {each["name"]: each["schema"] for each in mask_operation(server)["parameters"]}
     assert given in parameters["out"]["enum"]
@@ -127,3 +139,14 @@ def test_operations_have_different_names(server):
     text = server.ask("/openapi.json").content.decode()
     names = re.findall(r'"operationId": "(\w+)"', text)
     assert len(names) == len(set(names)) == 14
+
+
+def test_the_arrays_and_classes_of_the_document_are_those_that_are_read(start):
+    server = start(Probable())
+    parameters = {each["name"]: each["schema"] for each in mask_operation(server)["parameters"]}
+    for name in parameters["arrays"]["items"]["enum"]:
+        index = "&class=0" if name == "probability" else ""
+        assert server.ask(f"/v1/mask?out=arrays&arrays={name}{index}", png()).status == 200, name
+    assert parameters["arrays"]["default"] == ["label_map"]
+    reply = server.ask(f"/v1/mask?out=arrays&arrays=probability&class={parameters['class']['maximum'] + 1}", png())
+    assert reply.status == 400

@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,13 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from maskpencil.errors import DataError, StalledError, first_line
 from maskpencil.predictor import Predictor
 from maskpencil.server import openapi
 from maskpencil.server.answers import MEDIA_TYPES, Answer, Wish, answer, check_image
-from maskpencil.server.body import Memory, read_body
+from maskpencil.server.body import Memory, Share, read_body
 from maskpencil.server.guard import Guard
 from maskpencil.server.models import Models
 from maskpencil.server.openapi import Endpoint
@@ -41,6 +42,12 @@ BODIES = 4
 
 MIN_MEMORY = 2**28
 """The least memory of all bodies in bytes."""
+
+MAX_RESULTS = 2**30
+"""The memory of the arrays of all answers in bytes, which are held until the client has read them."""
+
+PART_BYTES = 2**18
+"""The number of bytes of an answer that are handed to the connection at once."""
 
 CHECKERS = 2
 """The number of threads that check the headers of images."""
@@ -68,9 +75,11 @@ class App:
         self._models, self._options = models, options
         self.turns = Turns(workers=models.at_once, depth=options.queue, seconds=options.timeout)
         self._memory = Memory(max(BODIES * options.max_body, MIN_MEMORY))
+        self._results = Memory(MAX_RESULTS)
         self._checkers = ThreadPoolExecutor(CHECKERS, "maskpencil-check")
         self._answers: Counter[int] = Counter()
         self.images = 0
+        self._model_facts = models.facts()  # which reads the weights
         self.videos = Videos(folder, self.turns, options, workers=models.at_once)
         self._video_routes = VideoRoutes(self.videos, models)
         self._page = page()
@@ -94,7 +103,8 @@ class App:
 
     def _endpoints(self) -> tuple[Endpoint, ...]:
         binary: dict[str, Any] = {}
-        forms = {kind: openapi.PREDICTION if form == "json" else binary for form, kind in MEDIA_TYPES.items()}
+        schemas = {"json": openapi.PREDICTION, "regions": openapi.LINES}
+        forms = {kind: schemas.get(form, binary) for form, kind in MEDIA_TYPES.items()}
         busy = ("503",)
         text = {"text/plain": openapi.TEXT}
         json = "application/json"
@@ -170,7 +180,7 @@ class App:
         return JSONText(
             {
                 "version": version("maskpencil"),
-                "models": self._models.facts(),
+                "models": self._model_facts,
                 "at_once": self._models.at_once,
                 "max_body": self._options.max_body,
                 "max_pixels": self._options.max_pixels,
@@ -180,24 +190,48 @@ class App:
 
     async def _mask(self, request: Request) -> Response:
         wish = Wish.of(request)
-        _, predictor = self._models.find(wish.model)
+        name, predictor = self._models.find(wish.model)
+        wish.refuse_unfit(predictor)
         self.turns.refuse_if_full(close=True)  # before the body is read
         start = time.perf_counter()
         try:
-            with self._memory.share() as share:
+            with ExitStack() as stack, self._memory.share() as share:
                 body = await read_body(request, share, limit=self._options.max_body)
-                made = await _unless_left(request, self._segment(predictor, body, wish))
+                room = stack.enter_context(self._results.share())
+                made = await _unless_left(request, self._segment(predictor, body, wish, room))
+                kept = stack.pop_all()
         except asyncio.CancelledError:  # uvicorn's way to end a request when the server stops
             raise BusyError("the server is stopping", close=True) from None
         self.images += 1
         waited = 1000 * (time.perf_counter() - start) - sum(made.timing.values())
         timing = ", ".join(f"{step};dur={ms:.1f}" for step, ms in {"receive": waited, **made.timing}.items())
-        return Response(made.content, media_type=made.media_type, headers={"Server-Timing": timing})
+        headers = {**self._models.headers(name), "Server-Timing": timing}
+        return Sent(made.content, media_type=made.media_type, headers=headers, then=kept.close)
 
-    async def _segment(self, predictor: Predictor, body: bytes, wish: Wish) -> Answer:
+    async def _segment(self, predictor: Predictor, body: bytes, wish: Wish, room: Share) -> Answer:
         check = partial(check_image, body, max_pixels=self._options.max_pixels)
-        await asyncio.get_running_loop().run_in_executor(self._checkers, check)
+        size = await asyncio.get_running_loop().run_in_executor(self._checkers, check)
+        room.grow(wish.array_bytes(size, predictor))
         return await self.turns.run(partial(answer, predictor, body, wish))
+
+
+class Sent(Response):
+    """An answer that is sent in parts, as fast as the client reads; `then` is called at the end."""
+
+    def __init__(self, content: bytes, *, then: Callable[[], None], **settings: Any) -> None:
+        super().__init__(content, **settings)
+        self._then = then
+
+    async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
+        """Send the answer."""
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            for start in range(0, len(self.body), PART_BYTES):
+                part = self.body[start : start + PART_BYTES]
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._then()
 
 
 async def _unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -1,16 +1,20 @@
 """Name the models of a server, and find the one that a request asks for."""
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ConfigError
 from maskpencil.parsing import shown
+from maskpencil.plain_text import json_text
 from maskpencil.predictor import Predictor, side_by_side
 from maskpencil.segmenter import load_predictor
 from maskpencil.server.answers import class_facts
@@ -20,6 +24,9 @@ UNNAMED = "model"
 """The name of a predictor that was given without one, and of a model folder that lies in no folder with a name."""
 
 ModelSource: TypeAlias = str | os.PathLike[str] | Predictor
+
+MAX_HEADER = 4000
+"""The largest number of characters of a header: proxies refuse answers with larger headers."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -59,9 +66,24 @@ class Models:
                 "classes": class_facts(predictor.classes),
                 "ignore_index": IGNORE_INDEX,
                 "image_size": getattr(getattr(predictor, "preprocessing", None), "image_size", None),
+                "digest": self.digests[name],
             }
             for name, predictor in self.predictors.items()
         ]
+
+    def headers(self, name: str) -> dict[str, str]:
+        """Return the headers that say which model made an answer.
+
+        Names of classes that are too long for a header in all are left out; `facts` has them.
+        """
+        digest, classes = self.digests[name], json_text(self.predictors[name].classes.names)
+        headers = {"X-Model": name, "X-Model-Digest": digest or "", "X-Classes": classes}
+        return {key: value for key, value in headers.items() if 0 < len(value) <= MAX_HEADER}
+
+    @cached_property
+    def digests(self) -> Mapping[str, str | None]:
+        """A digest of each model and its settings by name, which reads the weights; None where it is unknown."""
+        return {name: _digest(predictor) for name, predictor in self.predictors.items()}
 
 
 @contextmanager
@@ -110,6 +132,14 @@ def named_models(words: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
             )
         found[name] = place
     return found
+
+
+def _digest(predictor: Predictor) -> str | None:
+    origin = getattr(predictor, "origin", lambda: None)()
+    if origin is None:
+        return None
+    facts = {"version": version("maskpencil"), "origin": origin, "classes": predictor.classes.to_dict()}
+    return hashlib.blake2b(json_text(facts).encode("ascii"), digest_size=16).hexdigest()
 
 
 def default_name(model: Any) -> str:

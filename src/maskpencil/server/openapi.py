@@ -8,7 +8,8 @@ from typing import Any, Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
-from maskpencil.server.answers import MEDIA_TYPES
+from maskpencil.classes import MAX_CLASSES
+from maskpencil.server.answers import ARRAYS, MEDIA_TYPES
 from maskpencil.server.parameters import MAX_AREA
 
 VERSION = "3.1.0"
@@ -104,7 +105,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
             "required": True,
             "content": binary,
         }
-        parameters += [*([OUT] if endpoint.takes == "image" else []), MIN_AREA, MODEL_NAME]
+        parameters += [*([OUT, ARRAYS_WANTED, CLASS_WANTED] if endpoint.takes == "image" else []), MIN_AREA, MODEL_NAME]
     if parameters:
         operation["parameters"] = parameters
     return operation
@@ -133,6 +134,21 @@ OUT: dict[str, Any] = {
     "description": "The form of the result; by default that of the header Accept.",
     "schema": {"type": "string", "enum": list(MEDIA_TYPES)},
 }
+ARRAYS_WANTED: dict[str, Any] = {
+    "name": "arrays",
+    "in": "query",
+    "description": "The arrays of an .npz file, for out=arrays: label_map (H, W) uint8, confidence (H, W), entropy (H, W), "
+    "probability (H, W) and probabilities (K, H, W), all others float32.",
+    "schema": {"type": "array", "items": {"type": "string", "enum": list(ARRAYS)}, "default": ["label_map"]},
+    "style": "form",
+    "explode": False,
+}
+CLASS_WANTED: dict[str, Any] = {
+    "name": "class",
+    "in": "query",
+    "description": "The index of the class of arrays=probability, which needs it.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": MAX_CLASSES - 1},
+}
 MIN_AREA: dict[str, Any] = {
     "name": "min_area",
     "in": "query",
@@ -150,22 +166,26 @@ SHARE: Mapping[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
 ERROR = closed_object(error=TEXT)
 CLASS: Mapping[str, Mapping[str, Any]] = {"index": WHOLE, "name": TEXT, "color": array(WHOLE, 3)}
 
+REGION = closed_object(
+    **{"class": TEXT},
+    class_index=WHOLE,
+    number=WHOLE,
+    box=array(WHOLE, 4),
+    area=WHOLE,
+    centroid=array({"type": "number"}, 2),
+    confidence={"type": ["number", "null"]},
+    polygons=array(array(array(array(WHOLE, 2)))),
+)
+"""The schema of a region as JSON."""
+
+LINES: Mapping[str, Any] = {"type": "string", "description": "A line of JSON for each region.", "x-line": REGION}
+"""The schema of regions as lines of JSON, each with the schema `x-line`."""
+
 PREDICTION = closed_object(
     size=array(WHOLE, 2),
     classes=array(closed_object(**CLASS, pixels=WHOLE, share=SHARE)),
     no_class=closed_object(pixels=WHOLE, share=SHARE),
-    regions=array(
-        closed_object(
-            **{"class": TEXT},
-            class_index=WHOLE,
-            number=WHOLE,
-            box=array(WHOLE, 4),
-            area=WHOLE,
-            centroid=array({"type": "number"}, 2),
-            confidence={"type": ["number", "null"]},
-            polygons=array(array(array(array(WHOLE, 2)))),
-        )
-    ),
+    regions=array(REGION),
 )
 """The schema of a result as JSON."""
 
@@ -178,6 +198,7 @@ MODELS = closed_object(
             classes=array(closed_object(**CLASS)),
             ignore_index=WHOLE,
             image_size={"oneOf": [{"type": "null"}, WHOLE, array(WHOLE, 2)]},
+            digest={"type": ["string", "null"]},
         )
     ),
     at_once=WHOLE,
