@@ -9,7 +9,7 @@ import ssl
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
@@ -135,12 +135,12 @@ class Connections:
     def _ask(self, connection: "_Connection", request: Request, deadline: float, *, is_kept: bool) -> Reply:
         is_whole = has_begun = False
         try:
-            wire = connection.opened(deadline, request.limit + HEAD_BYTES)
+            connection.open(deadline, request.limit + HEAD_BYTES)
             connection.request("GET" if request.body is None else "POST", request.path, request.body, self._headers)
-            response = connection.getresponse()
-            has_begun = True
-            reply = _read(response, request.limit)
-            is_whole = not response.will_close and wire.left >= 0
+            with closing(connection.getresponse()) as response:
+                has_begun = True
+                reply = _read(response, request.limit)
+            is_whole = not response.will_close
             return reply
         except ssl.SSLCertVerificationError as error:
             raise ModelError(
@@ -172,7 +172,9 @@ def _read(response: HTTPResponse, limit: int) -> Reply:
     content = response.read(limit + 1)
     if len(content) > limit:
         raise too_large
-    if response.length:
+    if response.length or not (
+        content or response.getheader("content-length")
+    ):  # http.client takes cut headers as whole
         raise IncompleteRead(content, response.length)
     return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
 
@@ -204,6 +206,7 @@ class _Wire:
 
     def __init__(self, connected: socket) -> None:
         self._socket = connected
+        self._is_read = self._is_closed = False
         self.deadline, self.left = 0.0, 0
 
     def sendall(self, data: Any) -> None:
@@ -214,6 +217,7 @@ class _Wire:
 
     def makefile(self, *_: object, **__: object) -> io.BufferedReader:
         """Return a file of what the server sends."""
+        self._is_read = True
         return io.BufferedReader(_Reader(self))
 
     def receive(self, buffer: memoryview) -> int:
@@ -225,8 +229,16 @@ class _Wire:
         return count
 
     def close(self) -> None:
-        """Close the connection."""
-        self._socket.close()
+        """Close the connection, once the answer is read: http.client closes it before, if the server does."""
+        self._is_closed = True
+        if not self._is_read:
+            self._socket.close()
+
+    def end_reading(self) -> None:
+        """Close the connection if it was to be closed after the answer."""
+        self._is_read = False
+        if self._is_closed:
+            self._socket.close()
 
     def _wait(self, call: Callable[[], T]) -> T:
         while True:
@@ -254,6 +266,12 @@ class _Reader(io.RawIOBase):
         """Receive bytes into a buffer."""
         return self._wire.receive(memoryview(buffer).cast("B"))
 
+    def close(self) -> None:
+        """End the reading."""
+        if not self.closed:
+            self._wire.end_reading()
+        super().close()
+
 
 class _Connection(HTTPConnection):
     """A connection whose socket is a `_Wire`."""
@@ -263,13 +281,12 @@ class _Connection(HTTPConnection):
         super().connect()
         self.sock = _Wire(self.sock)
 
-    def opened(self, deadline: float, limit: int) -> _Wire:
-        """Connect if necessary, set the limits of the next answer, and return the wire."""
+    def open(self, deadline: float, limit: int) -> None:
+        """Connect if necessary, and set the limits of the next answer."""
         if self.sock is None:
             self.connect()
         wire = cast(_Wire, self.sock)
         wire.deadline, wire.left = deadline, limit
-        return wire
 
 
 class _Plain(_Connection):
