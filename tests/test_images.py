@@ -610,3 +610,19 @@ def test_run_lengths_of_even_areas_are_small() -> None:
     runs = PixelRuns.of(MaskPixels(values, palette))
     assert runs.nbytes == 3 * (1 + 4)
     assert runs.pixels().palette is palette
+
+
+@settings(max_examples=40)
+@given(
+    arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, max_side=9).map(lambda size: (*size, 3))),
+    st.booleans(),
+)
+def test_quick_png_files_are_read_back_without_loss(image: RGBImage, compressed: bool) -> None:
+    content = images.quick_png(image, compressed=compressed)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(content))), image)
+    np.testing.assert_array_equal(read_image(content), image)
+
+
+def test_quick_png_files_are_small_if_compressed(photo: RGBImage) -> None:
+    sizes = [len(images.quick_png(photo, compressed=compressed)) for compressed in (True, False)]
+    assert sizes[0] < photo.nbytes / 2 < photo.nbytes < sizes[1] < photo.nbytes + 200

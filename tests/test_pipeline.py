@@ -11,7 +11,7 @@ import pytest
 
 from maskpencil import pipeline
 from maskpencil.errors import StalledError
-from maskpencil.pipeline import WriteBehind, equal_groups, in_parallel, read_ahead
+from maskpencil.pipeline import WriteBehind, equal_groups, in_parallel, is_ending, read_ahead
 
 
 def our_threads() -> list[str]:
@@ -272,3 +272,27 @@ def test_a_command_that_stalled_ends_though_its_thread_does_not() -> None:
 def test_groups_may_be_as_large_as_their_first_item_says() -> None:
     groups = equal_groups("aaabbbbbcc", size=lambda letter: {"a": 2, "b": 4}.get(letter, 1), alike=str.__eq__)
     assert ["".join(group) for group in groups] == ["aa", "a", "bbbb", "b", "c", "c"]
+
+
+def test_calls_in_threads_notice_that_their_results_are_not_wanted_any_more():
+    begun, noticed = threading.Semaphore(0), []
+
+    def call(_):
+        begun.release()
+        for _ in range(2000):
+            if is_ending():
+                noticed.append(True)
+                return
+            time.sleep(0.01)
+
+    def items():
+        yield from range(2)
+        for _ in range(2):
+            assert begun.acquire(timeout=20)
+        raise KeyboardInterrupt
+
+    assert not is_ending()
+    with pytest.raises(KeyboardInterrupt), closing(in_parallel(call, items(), workers=2)) as found:
+        list(found)
+    assert noticed == [True, True]
+    assert not is_ending()

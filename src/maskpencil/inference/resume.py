@@ -72,7 +72,7 @@ class Resume:
         done = {source.stem for source in sources if self._is_done(source, recorded)}
         names = {source.stem for source in sources}
         entries = {stem: made for stem, made in recorded.items() if stem in done or stem not in names}
-        if recorded:
+        if os.path.lexists(self._out / RECORD):
             with written_whole(self._out / RECORD) as temporary:
                 temporary.write_bytes(b"".join(_line(stem, made) for stem, made in entries.items()))
         return [source for source in sources if source.stem not in done]
