@@ -74,7 +74,7 @@ def with_header(text):
 
 WRONG = {
     "nothing": b"",
-    "no archive": b"<html>" * 100,
+    "a page": b"<html>" * 100,
     "other names": saved(labels=ARRAYS["label_map"]),
     "more": saved(label_map=ARRAYS["label_map"], more=ARRAYS["label_map"]),
     "a path": renamed(saved(label_map=ARRAYS["label_map"]), b"/etc/passwd"),

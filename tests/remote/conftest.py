@@ -7,12 +7,9 @@ from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
 
 import pytest
-from tests.server.clients import Probable, Served
-from tests.server.conftest import start
+from tests.server.clients import Probable, Served, starting
 
 from maskpencil.remote import RemoteSegmenter, retries
-
-__all__ = ["start"]
 
 Fault = Callable[[socket.socket, bytes], None]
 """What a stand-in does instead of sending the good answer: it gets the connection and that answer."""
@@ -79,6 +76,13 @@ class StandIn:
             return f"HTTP/1.1 {answer.status} OK\r\n{head}\r\n".encode() + content
         finally:
             to_real.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Served]]:
+    """Start servers with the given options; they stop after the test."""
+    with starting() as started:
+        yield started
 
 
 @pytest.fixture

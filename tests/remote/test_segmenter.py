@@ -44,7 +44,7 @@ def server(network):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Images of several sizes and kinds: upright, turned, transparent in parts, gray; and a damaged one among them."""
+    """Images of several sizes and kinds: upright, turned, transparent in parts, gray; and and one that is damaged."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(6):

@@ -3,7 +3,7 @@
 import json
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from io import BytesIO
@@ -18,6 +18,7 @@ from maskpencil.inference.wrappers import most_probable
 from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor
 from maskpencil.runtimes.base import relative_entropy
+from maskpencil.server import ServeOptions, serve
 
 SICK = (13, 13)
 """The size of images for which `Brightness` fails."""
@@ -118,6 +119,21 @@ class Served:
     def connect(self) -> socket.socket:
         """Open a plain connection."""
         return socket.create_connection(self.address, timeout=20)
+
+
+@contextmanager
+def starting() -> Iterator[Callable[..., Served]]:
+    """Start servers with the given options at free ports of this computer; they stop after the block."""
+    with ExitStack() as stack:
+
+        def started(predictor: Any = None, **settings: Any) -> Served:
+            predictor = predictor or Brightness()
+            server = stack.enter_context(serve(predictor, options=ServeOptions(port=0, **settings)))
+            if isinstance(predictor, Brightness):
+                stack.callback(predictor.may_run.set)
+            return Served(predictor, server.url, server.count)
+
+        yield started
 
 
 def png(size: tuple[int, int] = (8, 12), **options: Any) -> bytes:

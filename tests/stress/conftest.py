@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers import COMMAND, environment
+from tests.helpers import COMMAND, environment, times
 
 from maskpencil.classes import ClassSet, write_classes
 from maskpencil.inference.video.writers import write_video
@@ -52,6 +52,16 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     for number in range(8):
         Image.fromarray(scene(100 + number)[0]).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of images of three sizes, 500 of them unless `MASKPENCIL_STRESS` says otherwise."""
+    folder = tmp_path_factory.mktemp("stress") / "many"
+    folder.mkdir()
+    for number in range(times(500)):
+        Image.fromarray(scene(number, (64 + 16 * (number % 3), 96))[0]).save(folder / f"{number:05}.png")
     return folder
 
 

@@ -11,23 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from tests.helpers import COMMAND, environment, times
-from tests.stress.conftest import scene
+from tests.helpers import COMMAND, environment
 
 pytestmark = pytest.mark.stress
 
 KILLS = 5
-
-
-@pytest.fixture
-def many(tmp_path: Path) -> Path:
-    """A folder of images, 500 by default, of a few sizes."""
-    folder = tmp_path / "many"
-    folder.mkdir()
-    for number in range(times(500)):
-        Image.fromarray(scene(number, (64 + 16 * (number % 3), 96))[0]).save(folder / f"{number:05}.png")
-    return folder
 
 
 class Server:

@@ -82,7 +82,7 @@ class Models:
 
     @cached_property
     def digests(self) -> Mapping[str, str | None]:
-        """A digest of each model and its settings by name, which reads the weights; None where it is unknown."""
+        """A digest of each model and its settings by name, which reads the weights; None if it is unknown."""
         return {name: _digest(predictor) for name, predictor in self.predictors.items()}
 
 

@@ -137,8 +137,8 @@ OUT: dict[str, Any] = {
 ARRAYS_WANTED: dict[str, Any] = {
     "name": "arrays",
     "in": "query",
-    "description": "The arrays of an .npz file, for out=arrays: label_map (H, W) uint8, confidence (H, W), entropy (H, W), "
-    "probability (H, W) and probabilities (K, H, W), all others float32.",
+    "description": "The arrays of an .npz file, for out=arrays: label_map (H, W) uint8, confidence (H, W), "
+    "entropy (H, W), probability (H, W) and probabilities (K, H, W), all others float32.",
     "schema": {"type": "array", "items": {"type": "string", "enum": list(ARRAYS)}, "default": ["label_map"]},
     "style": "form",
     "explode": False,
