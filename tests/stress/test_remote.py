@@ -49,7 +49,7 @@ def test_every_mask_is_there_and_right_though_the_server_is_killed(model: Path, 
     count, chance = len(list(many.iterdir())), random.Random(0)
     words = ["--regions", "json", "--confidence"]
     began = time.monotonic()
-    assert predict(model, model, many, tmp_path / "local", words).wait(timeout=1200) == 0
+    finish(predict(model, model, many, tmp_path / "local", words))
     alone = time.monotonic() - began
     server, done = Server(model), threading.Event()
     try:
@@ -63,12 +63,10 @@ def test_every_mask_is_there_and_right_though_the_server_is_killed(model: Path, 
             assert process.poll() is None, process.stderr and process.stderr.read().decode()
             server.kill()
             server.start()
-        _, errors = process.communicate(timeout=1200)
+        said = finish(process)
         seconds = time.monotonic() - began
     finally:
         server.kill()
-    said = errors.decode()
-    assert process.returncode == 0, said
     outages = len(re.findall(r"waiting up to 120 s for the server$", said, flags=re.MULTILINE))
     figures = {"images": count, "alone": round(alone, 1), "killed": round(seconds, 1), "outages": outages}
     (tmp_path / "figures.json").write_text(json.dumps(figures))
@@ -89,15 +87,13 @@ def test_a_killed_client_continues_where_it_was(model: Path, many: Path, tmp_pat
                 waiting.wait(0.005)
             process.kill()
             process.communicate(timeout=60)
-        process = predict(model, f"http://127.0.0.1:{server.port}", many, out, words)
-        _, errors = process.communicate(timeout=1200)
+        said = finish(predict(model, f"http://127.0.0.1:{server.port}", many, out, words))
     finally:
         server.kill()
-    assert process.returncode == 0, errors
-    kept = re.search(r"^(\d+) images done by an earlier run and kept$", errors.decode(), flags=re.MULTILINE)
+    kept = re.search(r"^(\d+) images done by an earlier run and kept$", said, flags=re.MULTILINE)
     assert kept
     assert count // 2 - 10 <= int(kept[1]) < count
-    assert predict(model, model, many, tmp_path / "local", []).wait(timeout=1200) == 0
+    finish(predict(model, model, many, tmp_path / "local", []))
     assert contents(out) == contents(tmp_path / "local")
 
 
@@ -109,6 +105,13 @@ def predict(model: Path, by: object, images: Path, out: Path, words: list[str]) 
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
+
+
+def finish(process: subprocess.Popen[bytes]) -> str:
+    """Wait for a command that succeeds, and return what it wrote to standard error."""
+    _, errors = process.communicate(timeout=1200)
+    assert process.returncode == 0, errors.decode()
+    return errors.decode()
 
 
 def masks(out: Path) -> int:

@@ -184,7 +184,7 @@ OPTIONS_MEANT = {
     "--workers": "num-workers n-workers dataloader-workers j jobs n-jobs nproc",
     "--processes": "workers num-workers n-workers j jobs n-jobs nproc threads",
     "--weights": "pretrained pretrain encoder-weights pretrained-weights",
-    "--resume": "checkpoint ckpt ckpt-path resume-from continue resume-from-checkpoint",
+    "--resume": "checkpoint ckpt ckpt-path resume-from continue resume-from-checkpoint skip-existing",
     "--init": "start-from finetune init-from load load-from",
     "--loss": "loss-fn loss-function criterion",
     "--optimizer": "optim opt optimiser solver",
