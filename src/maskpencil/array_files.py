@@ -27,10 +27,14 @@ def npy_bytes(array: npt.NDArray[Any]) -> bytes:
 def npz_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """Return arrays as the content of an .npz file; whole numbers are compressed, since floats hardly shrink."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", compresslevel=1) as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
-            kind = zipfile.ZIP_DEFLATED if array.dtype.kind in "iu" else zipfile.ZIP_STORED
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), npy_bytes(array), kind)
+            info = zipfile.ZipInfo(f"{name}.npy")
+            if array.dtype.kind in "iu":
+                archive.writestr(info, npy_bytes(array), zipfile.ZIP_DEFLATED, compresslevel=1)
+            else:
+                with archive.open(info, "w") as entry:
+                    npy.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
     return file.getvalue()
 
 
@@ -53,11 +57,9 @@ def read_npz(content: bytes, forms: Mapping[str, Form]) -> dict[str, npt.NDArray
             if len(archive.infolist()) != len(forms) or sizes.keys() != {f"{name}.npy" for name in forms}:
                 raise ValueError(f"it holds {', '.join(sizes)[:200] or 'nothing'}; expected {', '.join(forms)}")
             return {name: _read_npy(archive, f"{name}.npy", form) for name, form in forms.items()}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"it is no whole .npz file ({error})") from error
-    except Exception as error:  # zlib's, lzma's and struct's errors have no common class
-        if isinstance(error, ValueError):
-            raise
+    except ValueError:
+        raise
+    except Exception as error:  # those of zipfile, zlib, lzma, struct and ast have no common class
         raise ValueError(f"it is no whole .npz file ({error})") from error
 
 

@@ -46,7 +46,7 @@ def busy(client, _, *, after="0", status=503):
 
 
 def page_of_a_proxy(client, _):
-    client.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n<html>nginx</html>")
+    client.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\n\r\n<html>nginx</html>" + b" " * 40_000)
 
 
 def not_kept(client, good):

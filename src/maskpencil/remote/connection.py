@@ -37,6 +37,10 @@ SEND_BYTES = 2**16
 """The largest number of bytes that are handed to the socket at once."""
 
 
+ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""The errors of a connection that the server has closed."""
+
+
 class LostError(Exception):
     """A request without an answer, or with one that cannot be used; the reason is the message.
 
@@ -148,7 +152,7 @@ class Connections:
                 "certificate that this computer trusts"
             ) from error
         except (OSError, HTTPException) as error:
-            if is_kept and not has_begun and isinstance(error, ConnectionError):
+            if is_kept and not has_begun and isinstance(error, ENDED):
                 raise _StaleError from error
             raise LostError(_reason(error), is_unfit=_is_foreign(error)) from error
         finally:
@@ -172,9 +176,8 @@ def _read(response: HTTPResponse, limit: int) -> Reply:
     content = response.read(limit + 1)
     if len(content) > limit:
         raise too_large
-    if response.length or not (
-        content or response.getheader("content-length")
-    ):  # http.client takes cut headers as whole
+    is_cut = not content and response.getheader("content-length") is None  # http.client takes cut headers as whole
+    if response.length or is_cut:
         raise IncompleteRead(content, response.length)
     return Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
 

@@ -25,7 +25,7 @@ from maskpencil.predictor import Predictor
 from maskpencil.regular_files import mapping, parse_json, text, whole
 from maskpencil.remote.address import Address, address_text
 from maskpencil.remote.connection import Connections, Reply, Request
-from maskpencil.remote.retries import Asker
+from maskpencil.remote.retries import MAX_ERROR_BYTES, Asker
 from maskpencil.runtimes.upsampling import Floats
 from maskpencil.terminal import say
 from maskpencil.tokens import read_token
@@ -235,7 +235,9 @@ class RemoteSegmenter(Predictor):
         if class_index is not None:
             parameters["class"] = str(class_index)
         forms = _forms(asked, (height, width), len(self.classes))
-        request = Request(f"/v1/mask?{urlencode(parameters)}", array_files.largest_npz(forms), body)
+        request = Request(
+            f"/v1/mask?{urlencode(parameters)}", max(array_files.largest_npz(forms), MAX_ERROR_BYTES), body
+        )
 
         def read(reply: Reply) -> dict[str, npt.NDArray[Any]]:
             if reply.headers.get("x-model-digest") != self.served.digest:
