@@ -23,7 +23,7 @@ test-fast: $(READY)  ## the quick tests of every room, in a minute: none marked 
 STRESS ?= 1
 
 stress: $(READY)  ## fresh processes, kills, load and memory: 15 minutes; STRESS=0.3 tries less often, STRESS=10 more
-	MASKPENCIL_STRESS=$(STRESS) $(BIN)/pytest -m stress tests/stress tests/training/test_kill.py
+	MASKPENCIL_STRESS=$(STRESS) $(BIN)/pytest -m stress tests/stress tests/training/test_kill.py tests/browser
 
 MINUTES ?= 60
 FIRST ?= 0

@@ -58,9 +58,9 @@ class Opened:
     def choose(self, *files: Path) -> None:
         self.page.set_input_files("#file", files)
 
-    def wait(self, text: str) -> None:
+    def wait(self, text: str, *, seconds: float = 30) -> None:
         """Wait until the page says a text to users of screen readers."""
-        self.page.locator("#live", has_text=text).wait_for(state="attached")
+        self.page.locator("#live", has_text=text).wait_for(state="attached", timeout=1000 * seconds)
 
     def text(self, part: str) -> str:
         return self.page.locator(f"#{part}").inner_text()
