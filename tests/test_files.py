@@ -16,6 +16,7 @@ from maskpencil.files import (
     recover_folder,
     refuse_unwritable,
     remove_leftovers,
+    run_name,
     short_name,
     written_whole,
 )
@@ -57,6 +58,14 @@ def test_results_are_named_after_folders_and_files(tmp_path):
     (tmp_path / "my.data").mkdir()
     (tmp_path / "set.tar.gz").touch()
     assert [short_name(tmp_path / name) for name in ("my.data", "set.tar.gz")] == ["my.data", "set"]
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("runs/train/street/model", "street"), ("runs/export/street/model.onnx", "street"), ("best.model", "best")],
+)
+def test_a_model_is_named_after_its_run(tmp_path: Path, model: str, name: str) -> None:
+    assert run_name(tmp_path / model) == name
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:

@@ -226,6 +226,13 @@ def short_name(path: str | os.PathLike[str]) -> str:
     return path.name if path.is_dir() else path.name.partition(".")[0]
 
 
+def run_name(model: str | os.PathLike[str]) -> str:
+    """Return the name of a model: NAME for runs/train/NAME/model, otherwise that of the folder or the exported file."""
+    path = Path(model).resolve()
+    name = short_name(path)
+    return (path.parent.name if name == "model" else name) or "model"
+
+
 def named(path: Path) -> Path:
     """Return a path with a name to which a number or a suffix can be added, which "." and ".." lack."""
     return path.resolve() if path.name in ("", "..") else path

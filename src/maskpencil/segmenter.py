@@ -287,6 +287,11 @@ class Segmenter:
             return read_model_folder(self.folder).model
 
     @property
+    def parts(self) -> ModelParts:
+        """The network as a torch module, with all else that a model folder holds."""
+        return ModelParts(self.network, self.classes, self.preprocessing, self.training)
+
+    @property
     def budget(self) -> int:
         """The memory limit in bytes for one image: `memory` divided by the number of simultaneous images."""
         return self.memory // self.runtime.at_once
@@ -297,9 +302,7 @@ class Segmenter:
         Raises:
             OutputError: the folder cannot be written.
         """
-        write_model_folder(
-            read_path("path", path), ModelParts(self.network, self.classes, self.preprocessing, self.training)
-        )
+        write_model_folder(read_path("path", path), self.parts)
 
     @overload
     def predict(self, image: ImageSource) -> Prediction: ...

@@ -3,11 +3,13 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
 from axe_playwright_python.sync_playwright import Axe
@@ -110,6 +112,25 @@ def draw(height: int, width: int, seed: int = 0) -> RGBImage:
 def save_image(path: Path, image: RGBImage, **options: object) -> Path:
     Image.fromarray(image).save(path, **options)  # type: ignore[arg-type]
     return path
+
+
+def write_clip(path: Path, times: list[int]) -> Path:
+    """Write a video whose frames have the times, in 1/1000 s."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=1000)
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(draw(96, 128, number % 3), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def times_of(path: Path) -> list[float]:
+    with av.open(str(path)) as container:
+        return [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
 
 
 def agreement(mask: Image.Image, expected: LabelMap) -> float:

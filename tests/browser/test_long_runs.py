@@ -7,8 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.browser.opened import Open, draw, save_image
-from tests.browser.test_page_media import times_of, write_clip
+from tests.browser.opened import Open, draw, save_image, times_of, write_clip
 from tests.helpers import times
 
 pytestmark = [pytest.mark.browser, pytest.mark.stress]

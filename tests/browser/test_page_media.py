@@ -1,13 +1,12 @@
 """The camera and videos in the page."""
 
 import re
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from tests.browser.opened import CLASSES, Opened, draw
+from tests.browser.opened import CLASSES, Opened, draw, times_of, write_clip
 
 from maskpencil.images import RGBImage
 from maskpencil.segmenter import Segmenter
@@ -29,20 +28,6 @@ def test_the_camera_runs_and_stops(on_road: Opened) -> None:
     opened.assert_sound()
 
 
-def write_clip(path: Path, times: list[int]) -> Path:
-    """Write a video whose frames have the times, in 1/1000 s."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=1000)
-        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000)
-        for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(draw(96, 128, number % 3), format="rgb24")
-            frame.pts, frame.time_base = time, Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
-
-
 def frames_of(path: Path) -> list[RGBImage]:
     with av.open(str(path)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -50,11 +35,6 @@ def frames_of(path: Path) -> list[RGBImage]:
 
 def correlation(one: RGBImage, other: RGBImage) -> float:
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
-
-
-def times_of(path: Path) -> list[float]:
-    with av.open(str(path)) as container:
-        return [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
 
 
 def test_a_video_is_saved_with_the_same_frames_at_the_same_times(

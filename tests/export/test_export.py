@@ -241,6 +241,8 @@ def test_exported_files_replace_model_folders_on_the_command_line(
     assert main(["report", file, str(tiny_folder), "--out", str(tmp_path / "report.html")]) == 0
     assert main(["benchmark", file, str(photos[1]), "--repeats", "1", "--out", str(tmp_path / "chart.png")]) == 0
     assert "exported file" in capsys.readouterr().out
+    assert main(["benchmark", file, "--device", "cuda"]) == 2
+    assert "exported files are run on the CPU; leave --device cuda out" in capsys.readouterr().err
     assert main(["predict", file, str(photos[0]), "--out", str(tmp_path / "few"), "--memory", "64MiB"]) == 2
     assert "--memory does not apply to the exported file" in capsys.readouterr().err
     for option, value in (("--runtime", "torch"), ("--precision", "bf16"), ("--image-size", "64x64")):

@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskpencil.cli.options import INPUT, NETWORK, OTHER, OUTPUT, Device, found_model, option, unused_gpu
+from maskpencil.errors import ConfigError
 from maskpencil.extras import how_to_install, is_installed, needed_for
 from maskpencil.files import numbered_folder, short_name
 from maskpencil.images import RGBImage, refuse_unknown_suffix, write_image
@@ -86,6 +87,8 @@ def _runtimes(model: Path, images: Sequence[RGBImage], repeats: int, device: str
     from maskpencil.segmenter import Segmenter
 
     if is_exported(model):
+        if device not in ("auto", "cpu"):
+            raise ConfigError(f"{model}: exported files are run on the CPU; leave --device {device} out")
         place, default = "cpu", (EXPORTED, "fp32")
     else:
         runtime = Segmenter.from_pretrained(model, device=device).runtime

@@ -7,7 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from maskpencil.classes import ClassSet
-from maskpencil.cli.options import OTHER, OUTPUT, DataImages, DataMasks, SplitFile, option, refuse_model_as_data
+from maskpencil.cli.data import refuse_model_as_data
+from maskpencil.cli.options import OTHER, OUTPUT, DataImages, DataMasks, SplitFile, option
 from maskpencil.errors import ConfigError
 from maskpencil.files import new_folder, numbered_folder, short_name, written_whole
 from maskpencil.plain_text import counted, json_text, visible

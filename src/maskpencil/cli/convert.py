@@ -5,7 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from maskpencil.cli.options import OUTPUT, DataImages, DataMasks, SplitFile, option, refuse_model_as_data
+from maskpencil.cli.data import refuse_model_as_data
+from maskpencil.cli.options import OUTPUT, DataImages, DataMasks, SplitFile, option
 from maskpencil.files import new_folder, short_name
 from maskpencil.inference.options import AnnotationFormat
 from maskpencil.progress import ProgressBar

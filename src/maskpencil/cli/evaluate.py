@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from maskpencil.cli.data import labeled_data, refuse_model_as_data
 from maskpencil.cli.options import (
     CLASSES,
     INPUT,
@@ -22,7 +23,6 @@ from maskpencil.cli.options import (
     found_model,
     load_predictor,
     option,
-    refuse_model_as_data,
 )
 from maskpencil.files import written_whole
 from maskpencil.metrics import DetailedScores, RoadScores
@@ -70,9 +70,8 @@ def command(
 
     The scores, such as mean IoU, are computed from one confusion matrix over all pixels of the split.
     """
-    from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places
-    from maskpencil.evaluation import evaluate, evaluate_class, match_classes
+    from maskpencil.evaluation import evaluate, evaluate_class
 
     model = found_model(model, "evaluate", [data])
     refuse_model_as_data(data, "evaluate")
@@ -83,12 +82,7 @@ def command(
     )
     if class_name is not None:
         segmenter.classes.index(class_name)  # asked before the folder is read, which takes long
-    with ProgressBar("reading masks", 1) as bar:  # the first report brings their number
-        places = Places(images, masks, split_file)
-        folder = open_folder(data, classes=segmenter.classes, places=places, report=bar.update_of)
-        folder, line = match_classes(folder, segmenter.classes)
-        if line:
-            bar.say(line)
+    folder = labeled_data(data, "evaluate", segmenter.classes, Places(images, masks, split_file))
     with ProgressBar("evaluating", 1) as bar:
         if class_name is None:
             scores, of_class = evaluate(segmenter, folder, split=split, report=bar.update_of), None

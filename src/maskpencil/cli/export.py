@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from maskpencil.cli.data import labeled_data
 from maskpencil.cli.options import (
     INPUT,
     MODEL,
@@ -14,11 +15,9 @@ from maskpencil.cli.options import (
     SplitFile,
     found_model,
     option,
-    refuse_model_as_data,
 )
 from maskpencil.extras import needed_for
-from maskpencil.files import new_folder, short_name
-from maskpencil.progress import ProgressBar
+from maskpencil.files import new_folder, run_name
 from maskpencil.terminal import say, show
 
 RUNS = Path("runs/export")
@@ -89,7 +88,6 @@ def command(
         if {*to} != {"torch"}:
             import onnx  # noqa: F401
 
-    from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places
     from maskpencil.export import ExportOptions, export_model
     from maskpencil.export.network import FILES
@@ -99,21 +97,12 @@ def command(
     options = ExportOptions(to=tuple(dict.fromkeys(to)), weights=weights, output=output, split=split)
     folder = None
     if data is not None:
-        refuse_model_as_data(data, "export")
-        with ProgressBar("reading masks", 1) as bar:
-            places = Places(images, masks, split_file)
-            folder = open_folder(data, classes=read_model_config(model).classes, places=places, report=bar.update_of)
-    name = model.resolve().parent.name if model.name == "model" else short_name(model)
-    wanted = out or RUNS / name
+        folder = labeled_data(data, "export", read_model_config(model).classes, Places(images, masks, split_file))
+    wanted = out or RUNS / run_name(model)
     with new_folder(wanted) as place:
         if place.name != wanted.resolve().name:
             say(f"{wanted}: exists; the files are written to {place}")
         result = export_model(model, place, options=options, data=folder, image_size=image_size, report=say)
     for form, parity in result.parities.items():
-        lost = "" if parity.drop is None else f", {parity.drop:+.2f} points of mean IoU lost"
-        show(
-            f"{FILES[form][0]:<10}  {result.sizes[form] / 1e6:7.1f} MB  same class on {parity.equal:,} of "
-            f"{parity.pixels:,} pixels in {parity.images} images{lost}, largest difference "
-            f"{parity.largest_difference:.1e}"
-        )
+        show(f"{FILES[form][0]:<10}  {result.sizes[form] / 1e6:7.1f} MB  {parity.summary}")
     show(str(place))

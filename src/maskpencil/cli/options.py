@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from cyclopts import Group, Parameter
 
-from maskpencil.errors import ConfigError, DataError, ModelError
+from maskpencil.errors import ConfigError, ModelError
 from maskpencil.extras import how_to_install
 from maskpencil.images import IMAGE_SUFFIXES
 from maskpencil.imported import PREFIX
@@ -231,13 +231,13 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
             f"{address}: is the address of a server, which {', '.join(SERVER_COMMANDS[:-1])} and {SERVER_COMMANDS[-1]} "
             "take as a model; give a model folder"
         )
-    if _is_model(model) or not model.exists() or (command in FILE_COMMANDS and is_exported(model)):
+    if is_model(model) or not model.exists() or (command in FILE_COMMANDS and is_exported(model)):
         return model
-    if _is_model(model / "model"):
+    if is_model(model / "model"):
         say(f"{model}: is a run; its best model is used: {model / 'model'}")
         return model / "model"
     for other in map(Path, others):
-        if _is_model(other) or _is_model(other / "model") or str(other).startswith(PREFIX):
+        if is_model(other) or is_model(other / "model") or str(other).startswith(PREFIX):
             raise ConfigError(
                 f"{model}: is not a model, but {other} is; give the model first: maskpencil {command} {other} {model}"
             )
@@ -250,34 +250,15 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
     return model
 
 
-def refuse_model_as_data(data: Path, command: str) -> None:
-    """Raise an error if a model or a run is given instead of images and masks.
-
-    Raises:
-        DataError: `data` is a model or a run.
-    """
-    if _is_model(data):
-        remedy = (
-            f"to start from it, type maskpencil train DATA --init {data}"
-            if command == "train"
-            else f"expected a folder of images and masks; to see what the model holds, type maskpencil info {data}"
-        )
-        raise DataError(f"{data}: is a model, not data; {remedy}")
-    if _is_model(data / "model") or (data / "checkpoints").is_dir():
-        remedy = (
-            f"type maskpencil train --resume {data}" if command == "train" else "expected the data it was trained on"
-        )
-        raise DataError(f"{data}: is a training run, not data; {remedy}")
-
-
-def _is_model(path: Path) -> bool:
+def is_model(path: Path) -> bool:
+    """Return whether a path is a model folder."""
     return (path / CONFIG).is_file() and (path / WEIGHTS).is_file()
 
 
 def _model_in_place_of_file(file: Path, command: str) -> str:
     """Return the advice for a file that was given instead of a model."""
     for folder in file.absolute().parents[:2]:
-        if _is_model(folder):
+        if is_model(folder):
             return f"the file belongs to a model folder: maskpencil {command} {folder}"
     from maskpencil.exported import EXPORTED_SUFFIXES  # slow to import
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from maskpencil.cli.data import labeled_data
 from maskpencil.cli.options import (
     INPUT,
     MODEL,
@@ -14,7 +15,6 @@ from maskpencil.cli.options import (
     SplitFile,
     found_model,
     option,
-    refuse_model_as_data,
 )
 from maskpencil.files import new_folder
 from maskpencil.progress import ProgressBar
@@ -50,20 +50,13 @@ def command(
 
     The result is a model folder, which predict and evaluate accept like any other.
     """
-    from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places
-    from maskpencil.evaluation import match_classes
     from maskpencil.model_folder import read_model_config
     from maskpencil.quantization import quantize
 
     model = found_model(model, "quantize", [data])
-    refuse_model_as_data(data, "quantize")
     classes = read_model_config(model).classes
-    with ProgressBar("reading masks", 1) as bar:
-        folder = open_folder(data, classes=classes, places=Places(images, masks, split_file), report=bar.update_of)
-        folder, line = match_classes(folder, classes)
-        if line:
-            bar.say(line)
+    folder = labeled_data(data, "quantize", classes, Places(images, masks, split_file))
     wanted = out or model.with_name(f"{model.name}-int8")
     with new_folder(wanted) as place, ProgressBar("quantizing and scoring", 1) as bar:
         result = quantize(

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from maskpencil.cli.data import refuse_model_as_data
 from maskpencil.cli.options import (
     INPUT,
     OUTPUT,
@@ -21,7 +22,6 @@ from maskpencil.cli.options import (
     load_predictor,
     option,
     parse_bytes,
-    refuse_model_as_data,
 )
 from maskpencil.errors import ConfigError
 from maskpencil.files import new_folder, short_name
@@ -94,7 +94,8 @@ def command(
         )
         for path in paths
     ]
-    place = RUNS / f"{model_names(paths)[0]}-{short_name(data)}"
+    first = segmenters[0] if address_text(paths[0]) else paths[0]
+    place = RUNS / f"{model_names([first])[0]}-{short_name(data)}"
     with new_folder(place) if out is None else nullcontext(out.parent) as folder:
         file = out or folder / FILE
         if is_video:

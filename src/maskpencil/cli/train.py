@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
+from maskpencil.cli.data import refuse_model_as_data
 from maskpencil.cli.options import (
     AUGMENTATION,
     INPUT,
@@ -23,7 +24,6 @@ from maskpencil.cli.options import (
     found_model,
     option,
     options_of,
-    refuse_model_as_data,
 )
 from maskpencil.progress import ProgressBar
 from maskpencil.signals import exit_code

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from maskpencil.cli.data import labeled_data
 from maskpencil.cli.options import INPUT, OUTPUT, DataImages, DataMasks, SplitFile, found_model, option
 from maskpencil.errors import ConfigError
 from maskpencil.extras import needed_for
-from maskpencil.progress import ProgressBar
 from maskpencil.terminal import show
 
 
@@ -38,7 +38,6 @@ def command(
     with needed_for("verify"):
         import torch  # noqa: F401
 
-    from maskpencil.data.folder import open_folder
     from maskpencil.data.layout import Places
     from maskpencil.export import verify_export
     from maskpencil.model_folder import read_model_config
@@ -48,12 +47,6 @@ def command(
     model = found_model(model, "verify")
     folder = None
     if data is not None:
-        with ProgressBar("reading masks", 1) as bar:
-            places = Places(images, masks, split_file)
-            folder = open_folder(data, classes=read_model_config(model).classes, places=places, report=bar.update_of)
+        folder = labeled_data(data, "verify", read_model_config(model).classes, Places(images, masks, split_file))
     parity = verify_export(file, model, data=folder, split=split, out=out)
-    lost = "" if parity.drop is None else f", {parity.drop:+.2f} points of mean IoU lost"
-    show(
-        f"{file}: same class on {parity.equal:,} of {parity.pixels:,} pixels in {parity.images} images{lost}, largest "
-        f"difference {parity.largest_difference:.1e}"
-    )
+    show(f"{file}: {parity.summary}")

@@ -27,9 +27,8 @@ from maskpencil.export.network import (
 from maskpencil.export.parity import Comparison, Parity, Pixels, Run, data_samples, drawn_samples
 from maskpencil.export.readme import readme
 from maskpencil.exported import ExportedModel, ExportFacts, OnnxEngine, Output, Weights
-from maskpencil.files import folder_written_whole, named, numbered_folder
+from maskpencil.files import folder_written_whole, named, numbered_folder, run_name
 from maskpencil.images import write_image
-from maskpencil.model_folder import ModelParts
 from maskpencil.parsing import read_choice, read_path
 from maskpencil.segmenter import Segmenter
 
@@ -136,7 +135,7 @@ def export_model(
     """
     options, out = options or ExportOptions(), named(read_path("out", out))
     segmenter = _loaded(model, image_size)
-    parts = ModelParts(segmenter.network, segmenter.classes, segmenter.preprocessing, segmenter.training)
+    parts = segmenter.parts
     folder = None if data is None else _opened(data, segmenter)
     if options.weights == "int8" and folder is None:
         raise ConfigError("int8 needs images and masks for calibration and for its score; give them with --data DATA")
@@ -155,7 +154,7 @@ def export_model(
             parity = compared(run, segmenter, facts, folder, options.split, differ, name=FILES[form][0])
             result.parities[form] = parity
             result.sizes[form] = sum((place / name).stat().st_size for name in FILES[form])
-        (place / README).write_text(readme(_name_of(model), facts, result.parities), encoding="utf-8")
+        (place / README).write_text(readme(run_name(model), facts, result.parities), encoding="utf-8")
         (place / PARITY).write_text(
             json.dumps({FILES[form][0]: parity.to_dict() for form, parity in result.parities.items()}, indent=2) + "\n",
             encoding="utf-8",
@@ -171,7 +170,7 @@ def onnx_of(model: str | os.PathLike[str], weights: Literal["fp32", "fp16"] = "f
         ModelError: the model cannot be read or converted, or the network gives other masks.
     """
     segmenter = _loaded(model, "native")
-    parts = ModelParts(segmenter.network, segmenter.classes, segmenter.preprocessing, segmenter.training)
+    parts = segmenter.parts
     facts = ExportFacts(parts.classes, "labels", weights)
     content = _onnx_content(ExportedNetwork(parts, facts.output), str(model), facts, None)
     differ = Path("runs/page/difference")
@@ -317,8 +316,3 @@ def _onnx_engine(content: bytes) -> OnnxEngine:
         raise
     except Exception as error:  # of a class of ONNX Runtime's own
         raise ModelError(f"ONNX Runtime cannot load the converted network ({last_line(error)})") from error
-
-
-def _name_of(model: str | os.PathLike[str]) -> str:
-    path = Path(model).resolve()
-    return path.parent.name if path.name == "model" else path.name

@@ -70,6 +70,15 @@ class Parity:
         return self.equal / max(1, self.pixels)
 
     @property
+    def summary(self) -> str:
+        """The comparison in a line."""
+        lost = "" if self.drop is None else f", {self.drop:+.2f} points of mean IoU lost"
+        return (
+            f"same class on {self.equal:,} of {self.pixels:,} pixels in {self.images} images{lost}, largest difference "
+            f"{self.largest_difference:.1e}"
+        )
+
+    @property
     def faults(self) -> list[str]:
         """The requirements that are not met, in words."""
         faults = []

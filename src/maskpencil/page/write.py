@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from maskpencil.errors import ConfigError, OutputError
 from maskpencil.extras import needed_for
-from maskpencil.files import folder_written_whole, named, refuse_unwritable, written_whole
+from maskpencil.files import folder_written_whole, named, refuse_unwritable, run_name, written_whole
 from maskpencil.model_folder import ModelConfig, read_model_config
 from maskpencil.parsing import read_choice, read_path, shown
 from maskpencil.plain_text import counted, visible
@@ -246,8 +246,7 @@ def _is_page(path: Path) -> bool:
 def _heading(title: str | None, model: Path) -> str:
     """Return the heading of the page."""
     if title is None:
-        path = model.resolve()
-        return path.parent.name if path.name == "model" and path.parent.name else path.name or "the model"
+        return run_name(model)
     if not isinstance(title, str) or not title.strip():
         raise ConfigError(f"title must be a text, but got {shown(title)}")
     if len(title) > MAX_TITLE:

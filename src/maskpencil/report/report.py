@@ -20,7 +20,7 @@ from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.layout import Pair
 from maskpencil.errors import ConfigError, DataError, OutputError
 from maskpencil.evaluation import evaluate_pairs, match_classes, neighboring_frames, video_names, videos_of
-from maskpencil.files import refuse_unwritable, written_whole
+from maskpencil.files import refuse_unwritable, run_name, written_whole
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.metrics import DetailedScores
@@ -298,16 +298,8 @@ def model_names(models: Sequence[Any]) -> list[str]:
     """Return a short name for each model: the name of its run or folder, or numbers where these are equal."""
     names = []
     for model in models:
-        path = Path(model).resolve() if isinstance(model, str | os.PathLike) else None
-        folder = getattr(model, "folder", None) if path is None else path
-        name = (
-            getattr(model, "name", "")
-            if folder is None
-            else folder.parent.name
-            if folder.name == "model"
-            else folder.name
-        )
-        names.append(name or "the model")
+        folder = model if isinstance(model, str | os.PathLike) else getattr(model, "folder", None)
+        names.append(getattr(model, "name", "the model") if folder is None else run_name(folder))
     repeated = len({*names}) < len(names)
     return [f"{name} ({number})" if repeated else name for number, name in enumerate(names, start=1)]
 
