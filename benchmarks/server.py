@@ -21,6 +21,8 @@ import psutil
 class Server:
     """A server process at a free port."""
 
+    path, kind = "/v1/mask", "application/octet-stream"
+
     def __init__(self, model: Path, *words: str) -> None:
         begun = time.monotonic()
         command = [sys.executable, "-m", "maskpencil", "serve", str(model), "--port", "0", *words]
@@ -42,11 +44,14 @@ class Server:
         return self.process.wait(60), time.monotonic() - begun
 
 
-async def ask(server: Server, body: bytes, path: str = "/v1/mask") -> tuple[int, float, bytes]:
+async def ask(server: Server, body: bytes) -> tuple[int, float, bytes]:
     """Post an image on a connection of its own: the status, the seconds, the answer."""
     begun = time.monotonic()
     reader, writer = await asyncio.open_connection(*server.address)
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    head = (
+        f"POST {server.path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        f"Content-Type: {server.kind}\r\nConnection: close\r\n\r\n"
+    )
     try:
         writer.write(head.encode() + body)
         await writer.drain()
