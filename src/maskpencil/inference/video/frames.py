@@ -1,9 +1,12 @@
 """Select the frames of a video, and convert them to upright RGB."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
+from threading import Lock
 from typing import Any
 
 import av
@@ -167,7 +170,7 @@ class ColorConverter:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._decoded, self._toned = VideoReformatter(), VideoReformatter()
+        self._decoded = VideoReformatter()
         self.hdr: str | None = None
 
     def convert(self, frame: av.VideoFrame, size: tuple[int, int]) -> RGBImage:
@@ -199,9 +202,10 @@ class ColorConverter:
         deep.color_trc = frame.color_trc
         unknown = frame.color_primaries in (_UNSPECIFIED, *_RESERVED)
         deep.color_primaries = _BT2020 if unknown else frame.color_primaries
-        toned = self._toned.reformat(
-            deep, format="rgb24", dst_color_trc=ColorTrc.BT709, dst_color_primaries=ColorPrimaries.BT709
-        )
+        with _tone_mapper(size, deep.color_trc, deep.color_primaries) as mapper:
+            toned = mapper.reformat(
+                deep, format="rgb24", dst_color_trc=ColorTrc.BT709, dst_color_primaries=ColorPrimaries.BT709
+            )
         return toned.to_ndarray()  # (H, W, 3) uint8
 
     def _pixels(
@@ -210,6 +214,29 @@ class ColorConverter:
         height, width = size
         rgb = self._decoded.reformat(frame, width=width, height=height, format=pixel_format, interpolation=scaling)
         return rgb.to_ndarray()
+
+
+MAX_TONE_MAPPERS = 8
+"""The largest number of unused tone mappers that are kept."""
+
+_tone_mappers_lock = Lock()
+_tone_mappers: deque[tuple[tuple[object, ...], VideoReformatter]] = deque(maxlen=MAX_TONE_MAPPERS)
+
+
+@contextmanager
+def _tone_mapper(*kind: object) -> Iterator[VideoReformatter]:
+    """Yield a reformatter that nobody else uses, for frames of one size, transfer function and primaries.
+
+    Its first frame takes 3 seconds, in which FFmpeg computes a table, so it is kept for later videos of the same kind.
+    """
+    with _tone_mappers_lock:
+        found = next((entry for entry in _tone_mappers if entry[0] == kind), None)
+        if found:
+            _tone_mappers.remove(found)
+    mapper = found[1] if found else VideoReformatter()
+    yield mapper
+    with _tone_mappers_lock:
+        _tone_mappers.append((kind, mapper))
 
 
 _SOUND_BEHIND = 1  # seconds by which a video's sound may come after its images
