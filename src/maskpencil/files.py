@@ -229,7 +229,7 @@ def short_name(path: str | os.PathLike[str]) -> str:
 def run_name(model: str | os.PathLike[str]) -> str:
     """Return the name of a model: NAME for runs/train/NAME/model, otherwise that of the folder or the exported file."""
     path = Path(model).resolve()
-    name = short_name(path)
+    name = path.name if path.is_dir() else path.stem
     return (path.parent.name if name == "model" else name) or "model"
 
 

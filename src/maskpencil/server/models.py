@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from maskpencil.classes import IGNORE_INDEX
 from maskpencil.errors import ConfigError
+from maskpencil.files import run_name
 from maskpencil.parsing import shown
 from maskpencil.plain_text import json_text
 from maskpencil.predictor import Predictor, side_by_side
@@ -146,10 +147,7 @@ def default_name(model: Any) -> str:
     """Return the name of a model that was given without one: that of its run, export, folder or file."""
     if not isinstance(model, str | os.PathLike):
         return UNNAMED
-    path = Path(model).absolute()
-    stem = path.stem if path.is_file() else path.name
-    name = path.parent.name if stem == UNNAMED else stem
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")[:100]
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", run_name(model)).lstrip("._-")[:100]
     return plain or UNNAMED
 
 
