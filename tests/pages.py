@@ -39,7 +39,7 @@ MARKER = re.compile(r"<!-- (not run|file|folder): (.+) -->")
 
 OUTPUT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
-OTHERS = {"cd", "curl", "ffplay", "git", "openssl", "source"}
+OTHERS = {"cd", "curl", "ffplay", "git", "openssl", "podman", "source", "systemctl"}
 """Programs whose lines are shown and neither run nor checked; only blocks that are not run may hold them."""
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from tests.browser.opened import CLASSES, Opened, draw, times_of, write_clip
+from tests.browser.opened import CLASSES, Opened, times_of, write_clip
 
 from maskpencil.images import RGBImage
 from maskpencil.segmenter import Segmenter
