@@ -18,6 +18,10 @@ from pathlib import Path
 import psutil
 
 
+DRIPPING, DAMAGED = 200, 2000
+"""The number of clients that send a byte a second, and of damaged images."""
+
+
 class Server:
     """A server process at a free port."""
 
@@ -184,16 +188,16 @@ async def measure(model: Path, images: Path, count: int, at_once: int) -> None:
         ("headers", b"GET /healthz HTTP/1.1\r\nX: "),
         ("bodies", b"POST /v1/mask HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"),
     ):
-        drips = asyncio.ensure_future(dripping(server, 100, first))
+        drips = asyncio.ensure_future(dripping(server, DRIPPING, first))
         _, beside, _ = await load(server, bodies, 60, 2)
         held = await drips
-        print(f"100 dripping {name}: cut off after {min(held):.1f} to {max(held):.1f} s; 2 others meanwhile:")
+        print(f"{DRIPPING} dripping {name}: cut off after {min(held):.1f} to {max(held):.1f} s; 2 others meanwhile:")
         print(f"  {spread(beside)}; before: {spread(quiet)}", flush=True)
     before = server.memory
     sent, status = await endless(server, 10 * 2**30)
     print(f"10 GiB in chunks: {status} after {sent / 2**20:.0f} MiB; memory {before:.0f} -> {server.memory:.0f} MiB")
-    statuses, longest = await damaged(server, bodies, 500)
-    print(f"500 damaged images: {dict(statuses)}, the longest {longest:.2f} s")
+    statuses, longest = await damaged(server, bodies, DAMAGED)
+    print(f"{DAMAGED} damaged images: {dict(statuses)}, the longest {longest:.2f} s")
     full = Server(model, "--queue", "4")
     statuses, seconds, _ = await load(full, bodies, 200, 50)
     print(f"a queue of 4 with 50 at once: {dict(statuses)}")
