@@ -17,7 +17,6 @@ from pathlib import Path
 
 import psutil
 
-
 DRIPPING, DAMAGED = 200, 2000
 """The number of clients that send a byte a second, and of damaged images."""
 
