@@ -556,7 +556,7 @@ def test_an_unwritable_image_is_an_error_of_this_package(photo: RGBImage, tmp_pa
 
 
 def test_a_name_without_an_image_suffix_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"image: the name must end in one of \.bmp, .*; add \.png"):
+    with pytest.raises(OutputError, match=r"image: the name must end in one of \.avif, \.bmp, .*; add \.png"):
         write_image(tmp_path / "image", np.zeros((2, 2, 3), np.uint8))
     assert list(tmp_path.iterdir()) == []
 

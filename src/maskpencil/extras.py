@@ -10,6 +10,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("torch", "torchvision", "timm", "accelerate", "tensorboard", "h5py"),
     "export": ("nncf", "onnx", "onnxruntime"),
     "geo": ("rasterio",),
+    "heic": ("pi_heif",),
     "parquet": ("pyarrow",),
     "serve": ("httptools", "starlette", "uvicorn"),
 }

@@ -16,18 +16,50 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from maskpencil.errors import ImageError, OutputError
+from maskpencil.extras import how_to_install
 from maskpencil.files import written_whole
 from maskpencil.images.tiff import MAGICS as TIFF_MAGICS
 from maskpencil.regular_files import refuse_special
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {
+        *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"),
+        *(".tif", ".tiff", ".webp"),
+    }
+)
 """The suffixes, in lower case, of files that count as images."""
 
-FORMATS = ("BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""The only Pillow decoders in use, whatever the name of the file; none of them starts a program or reads another
-file."""
+UNREAD_SUFFIXES = frozenset(
+    {
+        *(
+            ".arw",
+            ".cr2",
+            ".cr3",
+            ".dds",
+            ".dng",
+            ".emf",
+            ".eps",
+            ".exr",
+            ".hdr",
+            ".ico",
+            ".jxl",
+            ".nef",
+            ".orf",
+            ".pbm",
+        ),
+        *(".pcx", ".pdf", ".pnm", ".psd", ".qoi", ".raf", ".rw2", ".svg", ".tga", ".wmf", ".xcf"),
+    }
+)
+"""The suffixes, in lower case, of images that are not read."""
 
-for _name in ("Bmp", "Gif", "Jpeg2K", "Jpeg", "Mpo", "Png", "Ppm", "Tiff", "WebP"):
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""The only Pillow decoders in use, whatever the name of the file, besides that of `_HEIC`; none of them starts a
+program or reads another file."""
+
+_HEIC = "HEIF"
+"""Pillow's name of the decoder that the package pi-heif adds."""
+
+for _name in ("Avif", "Bmp", "Gif", "Jpeg2K", "Jpeg", "Mpo", "Png", "Ppm", "Tiff", "WebP"):
     import_module(f"PIL.{_name}ImagePlugin")  # now, since otherwise Pillow loads all its plugins at the first file
 
 MAX_PIXELS = 2**27
@@ -42,9 +74,12 @@ ORIENTATION = 0x0112
 _JPEG = ("JPEG", {"quality": 95, "subsampling": 0})
 
 _WRITING: dict[str, tuple[str, dict[str, int]]] = {
+    ".avif": ("AVIF", {"quality": 90}),
     ".bmp": ("BMP", {}),
     ".gif": ("GIF", {}),
     ".jp2": ("JPEG2000", {}),
+    ".jfif": _JPEG,
+    ".jpe": _JPEG,
     ".jpeg": _JPEG,
     ".jpg": _JPEG,
     ".pgm": ("PPM", {}),
@@ -61,10 +96,12 @@ HEAD = 4096
 
 _CONVERT = "convert it to JPEG or PNG"
 
+_RAW = "a raw photo (CR3)"
+
 _BRANDS = {
+    "AVIF": (b"avif", b"avis"),  # its files name mif1 as well
     "HEIC": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
-    "AVIF": (b"avif", b"avis"),
-    "raw photo (CR3)": (b"crx ",),
+    _RAW: (b"crx ",),
 }
 
 _MAGICS = (  # first bytes, kind of file, remedy
@@ -119,7 +156,8 @@ def opened_image(source: str | os.PathLike[str] | bytes, *, name: str = "") -> I
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is checked below
         warnings.simplefilter("ignore", UserWarning)  # about malformed previews in JPEG files of phones
         try:
-            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+            decoders = (_heic_decoder(name),) if _kind_of_box(head_of(source, HEAD)) == "HEIC" else FORMATS
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=decoders)
         except UnidentifiedImageError as error:
             found, remedy = what_it_is(head_of(source, HEAD))
             raise ImageError(f"{name}: {found}; {remedy}") from error
@@ -240,10 +278,10 @@ def what_it_is(head: bytes) -> tuple[str, str]:
     if not head.strip(b"\0"):
         return f"begins with {len(head)} zero bytes, like a copy that failed", AGAIN
     if head[4:8] == b"ftyp":
-        brands = {head[start : start + 4] for start in (8, *range(16, 48, 4))}
-        for kind, own in _BRANDS.items():
-            if brands & set(own):
-                return f"is {kind}, which cannot be read", _CONVERT
+        if (kind := _kind_of_box(head)) == _RAW:
+            return f"is {kind}, which cannot be read", _CONVERT
+        if kind:
+            return f"is {kind}, but damaged, cut short or of an unsupported variant", f"{AGAIN}; or {_CONVERT}"
         return "is a video (MP4 or MOV)", "give it its right name, ending in .mp4"
     for magic, kind, remedy in _MAGICS:
         if re.match(re.escape(magic).replace(rb"\.\.\.\.", b"(?s:....)"), head):
@@ -256,7 +294,7 @@ def what_it_is(head: bytes) -> tuple[str, str]:
     if _is_text(head):
         return _text_kind(head)
     return (
-        "is not an image in a known format (JPEG, PNG, WebP, TIFF, BMP, GIF, JPEG 2000, PPM)",
+        "is not an image in a known format (JPEG, PNG, WebP, AVIF, HEIC, TIFF, BMP, GIF, JPEG 2000, PPM)",
         f"{_CONVERT}, or remove it",
     )
 
@@ -308,8 +346,28 @@ def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:
     Raises:
         OutputError: the suffix is missing or unknown.
     """
-    if Path(path).suffix.lower() not in IMAGE_SUFFIXES:
-        raise OutputError(f"{path}: the name must end in one of {', '.join(sorted(IMAGE_SUFFIXES))}; add .png")
+    if Path(path).suffix.lower() not in _WRITING:
+        raise OutputError(f"{path}: the name must end in one of {', '.join(sorted(_WRITING))}; add .png")
+
+
+def _kind_of_box(head: bytes) -> str | None:
+    """Return the kind of an image file that begins with a box of type `ftyp`; None for other files."""
+    brands = {head[start : start + 4] for start in (8, *range(16, 48, 4))} if head[4:8] == b"ftyp" else set()
+    return next((kind for kind, own in _BRANDS.items() if brands & set(own)), None)
+
+
+def _heic_decoder(name: str) -> str:
+    """Return Pillow's name of the decoder of HEIC files.
+
+    Raises:
+        ImageError: the package that holds it is not installed.
+    """
+    try:
+        from pi_heif import register_heif_opener
+    except ModuleNotFoundError as error:
+        raise ImageError(f"{name}: is HEIC, which needs {how_to_install('pi_heif')}; or {_CONVERT}") from error
+    register_heif_opener()
+    return _HEIC
 
 
 def _has_late_metadata(path: Path) -> bool:

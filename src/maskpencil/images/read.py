@@ -39,7 +39,7 @@ from maskpencil.parsing import shown
 MAX_BYTES = 2**31
 """The largest size of a decoded image in bytes, which limits the number of bands of a large image."""
 
-_SEVERAL = ("GIF", "PNG", "WEBP")
+_SEVERAL = ("AVIF", "GIF", "PNG", "WEBP")
 """Formats that may hold several images, without MPO, whose further images are only previews and other views."""
 
 JPEG2000_HEAD = 2**16

@@ -17,7 +17,7 @@ from PIL import Image
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS
 from maskpencil.errors import ConfigError, DataError
 from maskpencil.files import short_name
-from maskpencil.images import IMAGE_SUFFIXES
+from maskpencil.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from maskpencil.model_folder import WEIGHTS
 from maskpencil.parsing import read_path_text, shown
 from maskpencil.regular_files import special_kind
@@ -252,6 +252,16 @@ def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
             path = Path(parent, name)
             if not name.startswith(".") and _is_known(path) and _is_regular(path, tell):
                 yield path
+        _tell_unread(Path(parent), names, tell)
+
+
+def _tell_unread(folder: Path, names: Sequence[str], tell: Callable[[str], None]) -> None:
+    """Tell about images of formats that are not read, once for a folder."""
+    unread = sorted(name for name in names if Path(name).suffix.lower() in UNREAD_SUFFIXES and name[0] != ".")
+    if unread:
+        others = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+        kinds = ", ".join(sorted({Path(name).suffix.lower() for name in unread}))
+        tell(f"{folder / unread[0]}{others}: left out, since {kinds} cannot be read; convert to JPEG or PNG")
 
 
 def _beside_images(folders: Sequence[str]) -> list[str]:

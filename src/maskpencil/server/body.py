@@ -64,14 +64,14 @@ async def read_body(request: Request, share: Share, *, limit: int) -> bytes:
         BusyError: there is no room for it.
         ClientLeftError: the client closed the connection.
     """
-    kept = []
+    kept = bytearray()  # one block, which goes back to the system, unlike thousands of small parts
     async with aclosing(body_parts(request, limit=limit, seconds=BODY_SECONDS)) as parts:
         async for part in parts:
             share.grow(len(part))
-            kept.append(part)
+            kept += part
     if not kept:
         raise RefusedError(400, "the body is empty; expected an image file: curl --data-binary @photo.jpg ADDRESS")
-    return b"".join(kept)
+    return bytes(kept)
 
 
 async def body_parts(request: Request, *, limit: int, seconds: float) -> AsyncGenerator[bytes, None]:

@@ -161,12 +161,13 @@ TURNED = range(2, 9)
 _EXIF_IFD, _WIDTH, _HEIGHT = 0x8769, 0xA002, 0xA003
 
 _OPTIONS: dict[str, dict[str, Any]] = {
+    "AVIF": {"quality": 100, "subsampling": "4:4:4"},
     "JPEG": {"quality": 100, "subsampling": 0},  # the libraries in use cannot rotate a JPEG without decoding it
     "PNG": {"compress_level": 6},
     "WEBP": {"lossless": True, "exact": True, "method": 1},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
-"""The options of each format for encoding without loss, or, for JPEG, with the least loss."""
+"""The options of each format for encoding without loss, or, for AVIF and JPEG, with the least loss."""
 
 
 def is_turned(path: Path) -> bool:
@@ -186,8 +187,8 @@ def write_upright(source: Path, target: Path) -> None:
     """Write an image in its own format with its pixels rotated as EXIF says, without the EXIF orientation.
 
     The file appears whole or not at all. Mode, depth, the ICC profile and the resolution are kept. The other EXIF
-    entries are kept too, except in TIFF. PNG, TIFF and WebP are written without loss; JPEG is encoded again, at quality
-    100 and 4:4:4. Of several frames only the first is written.
+    entries are kept too, except in TIFF. PNG, TIFF and WebP are written without loss; AVIF and JPEG are encoded again,
+    at quality 100 and 4:4:4. Of several frames only the first is written.
 
     Raises:
         ImageError: `source` is not a readable image.

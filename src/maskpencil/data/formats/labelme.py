@@ -215,6 +215,8 @@ SUFFIX_OF = {
     "TIFF": ".tif",
     "WEBP": ".webp",
     "GIF": ".gif",
+    "AVIF": ".avif",
+    "HEIF": ".heic",
 }
 
 

@@ -107,7 +107,7 @@ def _rounded(value: int, *, colored: bool) -> int:
     return int(levels[0] << 16 | levels[1] << 8 | levels[2]) if colored else int(levels[0])
 
 
-LOSSY_SUFFIXES = (".jpg", ".jpeg")
+LOSSY_SUFFIXES = (".avif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg")
 TWO_CLASSES = ("background", "foreground")
 
 FLAT_SHARE = 0.1
