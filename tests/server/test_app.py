@@ -39,6 +39,7 @@ def test_a_network_that_fails_fails_alone_and_says_nothing_of_the_machine(server
         ("DELETE", "/v1/models", 405, "the path has another method"),
         ("OPTIONS", "/v1/mask", 405, "the path has another method; use POST"),
         ("TRACE", "/healthz", 405, "the path has another method"),
+        ("OPTIONS", "/v1/videos/x", 405, "the path has another method; use DELETE, GET, HEAD"),
     ],
 )
 def test_what_does_not_exist_is_refused(method, path, status, message, server):

@@ -79,7 +79,7 @@ def test_every_answer_is_documented(method, path, body, headers, server):
 
 
 def test_a_fault_of_an_answer_is_noticed():
-    described = document([Endpoint("/x", None, "Do it.", {})], "1")
+    described = document([Endpoint("/x", None, "Do it.", {})], "1", ["street"])
     assert faults({"error": 3}, {"$ref": "#/components/schemas/Error"}, described) == ["$.error: 3 is no string"]
     assert faults({}, {"$ref": "#/components/schemas/Error"}, described) == ["$: its names are []"]
 

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from maskpencil.errors import DataError, StalledError, first_line
@@ -84,7 +84,7 @@ class App:
         self._video_routes = VideoRoutes(self.videos, models)
         self._page = page()
         self.endpoints = self._endpoints()
-        self._document = openapi.document(self.endpoints, version("maskpencil"))
+        self._document = openapi.document(self.endpoints, version("maskpencil"), tuple(models.predictors))
         self.asgi = self._asgi(token)
 
     def close(self, seconds: float) -> None:
@@ -270,11 +270,13 @@ async def _left_behind(_: Request, __: Exception) -> Response:
 
 async def _not_found(request: Request, error: Exception) -> Response:
     status, headers = cast(HTTPException, error).status_code, cast(HTTPException, error).headers
-    texts = {
-        404: "there is no such path; /openapi.json lists all",
-        405: f"the path has another method; use {(headers or {}).get('Allow', 'that of /openapi.json')}",
-    }
-    text = texts.get(status, cast(HTTPException, error).detail)
+    text = cast(HTTPException, error).detail
+    if status == 404:
+        text = "there is no such path; /openapi.json lists all"
+    if status == 405:  # by all routes of the path, of which Starlette lists the first
+        routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+        allowed = ", ".join(sorted({method for route in routes for method in route.methods}))
+        text, headers = f"the path has another method; use {allowed}", {"Allow": allowed}
     return RefusedError(status, text, headers=headers, close=request.method != "GET").response
 
 

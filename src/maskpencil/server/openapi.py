@@ -18,10 +18,11 @@ _REASONS = {
     "400": "The request is not valid.",
     "401": "The token is missing or wrong.",
     "403": "The request comes from the page of another site.",
-    "404": "There is no such video, or the file is not ready.",
+    "404": "There is no such video.",
     "405": "The path has another method.",
     "406": "No form of the result has an accepted media type.",
     "408": "The request came too slowly.",
+    "409": "There are no results, since the video is not done.",
     "413": "The file is too large.",
     "415": "The body is encoded.",
     "416": "The file ends before the range.",
@@ -69,11 +70,11 @@ class Endpoint:
     needs_token: bool = True
 
 
-def document(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
-    """Return the OpenAPI document of the routes of a server of a version of maskpencil."""
+def document(endpoints: Sequence[Endpoint], version: str, models: Sequence[str]) -> dict[str, Any]:
+    """Return the OpenAPI document of the routes of a server with these models."""
     paths: dict[str, Any] = {}
     for endpoint in endpoints:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, models)
     schemes = {"token": {"type": "http", "scheme": "bearer", "description": "Needed if the server has a token."}}
     return {
         "openapi": VERSION,
@@ -83,7 +84,7 @@ def document(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
     }
 
 
-def _operation(endpoint: Endpoint) -> dict[str, Any]:
+def _operation(endpoint: Endpoint, models: Sequence[str]) -> dict[str, Any]:
     content = {kind: {"schema": dict(schema)} for kind, schema in endpoint.content.items()}
     done = {code: {"description": _DONE[code], **({"content": content} if content else {})} for code in endpoint.done}
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
@@ -105,7 +106,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
             "required": True,
             "content": binary,
         }
-        parameters += [*([OUT, ARRAYS_WANTED, CLASS_WANTED] if endpoint.takes == "image" else []), MIN_AREA, MODEL_NAME]
+        model = {**MODEL_NAME, "schema": {"type": "string", "enum": list(models)}}
+        parameters += [*([OUT, ARRAYS_WANTED, CLASS_WANTED] if endpoint.takes == "image" else []), MIN_AREA, model]
     if parameters:
         operation["parameters"] = parameters
     return operation
@@ -159,7 +161,6 @@ MODEL_NAME: dict[str, Any] = {
     "name": "model",
     "in": "query",
     "description": "The name of the model, one of those of /v1/models; by default the first.",
-    "schema": TEXT,
 }
 WHOLE: Mapping[str, Any] = {"type": "integer", "minimum": 0}
 SHARE: Mapping[str, Any] = {"type": "number", "minimum": 0, "maximum": 1}
@@ -219,3 +220,10 @@ JOB = closed_object(
     files=array(TEXT),
 )
 """The schema of the state of a video."""
+
+EVENT: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"data": {"type": "string", "contentMediaType": "application/json", "contentSchema": JOB}},
+    "required": ["data"],
+}
+"""The schema of a server-sent event, whose data is the state of a video."""

@@ -60,7 +60,7 @@ class VideoRoutes:
                 f"{one}/events",
                 self._events,
                 "Send the state of a video whenever it changes, until it is final.",
-                {"text/event-stream": openapi.TEXT},
+                {"text/event-stream": openapi.EVENT},
                 refusals=missing,
             ),
             *(
@@ -70,7 +70,7 @@ class VideoRoutes:
                     f"Send {name}, or a part of it.",
                     {kind: {}},
                     done=("200", "206"),
-                    refusals=(*missing, "416"),
+                    refusals=(*missing, "409", "416"),
                 )
                 for name, kind in RESULTS.items()
             ),
@@ -97,7 +97,7 @@ class VideoRoutes:
         path = job.place / name
         if job.state != "done" or not path.is_file():
             reason = f"; {job.error}" if job.error else ""
-            raise RefusedError(404, f"{name} is not there, since the state of the video is: {job.state}{reason}")
+            raise RefusedError(409, f"{name} is not there, since the state of the video is: {job.state}{reason}")
         return WholeOrPart(path, media_type=RESULTS[name])
 
     def _job(self, request: Request) -> Job:
