@@ -56,6 +56,7 @@ class Asker:
     def __init__(self, connections: Connections, url: str, tell: Callable[[str], None]) -> None:
         self._connections, self._url, self.tell = connections, url, tell
         self._lock, self._is_away = Lock(), False
+        self._lost = self._back = 0.0  # when the server was lost for the last time, and when it was back
         self.retries = 0
 
     def once(self, request: Request, read: Callable[[Reply], T]) -> T:
@@ -85,8 +86,9 @@ class Asker:
         """
         start, pause, unfit = time.monotonic(), FIRST_PAUSE, 0
         while True:
+            sent = time.monotonic()
             try:
-                found = self._attempt(request, read, min(time.monotonic() + ANSWER_SECONDS, start + LAST_SECONDS))
+                found = self._attempt(request, read, min(sent + ANSWER_SECONDS, start + LAST_SECONDS))
             except LostError as error:
                 unfit += error.is_unfit
                 wait = max(pause * random.uniform(0.5, 1), error.after or 0)  # noqa: S311 - no secret
@@ -101,10 +103,10 @@ class Asker:
                         f"{self._url}: {error}, for {RETRY_SECONDS:.0f} s; start the server, then the same command "
                         "again; with --resume, what is done is kept"
                     ) from error
-                self._is_lost(str(error))
+                self._is_lost(str(error), sent)
                 _sleep(wait)
             else:
-                self._has_answered()
+                self._has_answered(sent)
                 return found
 
     def _attempt(self, request: Request, read: Callable[[Reply], T], deadline: float) -> T:
@@ -146,17 +148,23 @@ class Asker:
             f"it answers with the status {status}{said}, as no maskpencil server of this version does", is_unfit=True
         )
 
-    def _is_lost(self, reason: str) -> None:
+    def _is_lost(self, reason: str, sent: float) -> None:
+        """Tell once that the server is lost; a request sent before it was back says nothing new."""
         with self._lock:
             self.retries += 1
-            is_news, self._is_away = not self._is_away, True
+            is_news = not self._is_away and sent >= self._back
+            if is_news:
+                self._is_away, self._lost = True, time.monotonic()
         if is_news:
             self.tell(f"{self._url}: {reason}; waiting up to {RETRY_SECONDS:.0f} s for the server")
 
-    def _has_answered(self) -> None:
+    def _has_answered(self, sent: float) -> None:
+        """Tell once that the server is back; a request sent before it was lost says nothing new."""
         if self._is_away:
             with self._lock:
-                is_news, self._is_away = self._is_away, False
+                is_news = self._is_away and sent >= self._lost
+                if is_news:
+                    self._is_away, self._back = False, time.monotonic()
             if is_news:
                 self.tell(f"{self._url}: answers again")
 
