@@ -92,3 +92,17 @@ def test_images_of_other_formats_in_a_folder_are_named(tmp_path: Path) -> None:
     assert said == [
         f"{tmp_path / 'a.dng'} and 1 more: left out, since .dng, .tga cannot be read; convert to JPEG or PNG"
     ]
+
+
+@pytest.mark.parametrize("suffix", [".avif", ".heic"])
+def test_damaged_files_are_refused_and_end_nothing_else(suffix: str, tmp_path: Path) -> None:
+    write_image(tmp_path / "image.avif", IMAGE)
+    content = bytearray(PLAIN if suffix == ".heic" else (tmp_path / "image.avif").read_bytes())
+    refused = 0
+    for place in range(8, len(content)):
+        damaged = bytes(content[:place]) + bytes([content[place] ^ 0xFF]) + bytes(content[place + 1 :])
+        try:
+            read_image(damaged)
+        except ImageError:
+            refused += 1
+    assert refused > 20

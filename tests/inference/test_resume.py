@@ -169,6 +169,24 @@ def test_results_of_runs_without_the_option_are_computed_again(photos, tmp_path)
     assert (report.kept, computed) == (0, 6)
 
 
+def test_results_that_another_run_has_replaced_are_computed_again(photos, tmp_path):
+    run(photos, tmp_path / "out")
+    run(photos, tmp_path / "out", options=PredictOptions(opacity=1.0))
+    report, computed = run(photos, tmp_path / "out")
+    assert (report.kept, computed) == (0, 6)
+    assert run(photos, tmp_path / "out")[1] == 0
+
+
+def test_an_image_whose_results_could_not_be_written_is_not_recorded(photos, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OutputError("no space")
+
+    monkeypatch.setattr("maskpencil.inference.images.ImageResults.write", fail)
+    with pytest.raises(OutputError, match="no space"):
+        run(photos, tmp_path / "out")
+    assert not (tmp_path / "out" / resume.RECORD).exists()
+
+
 def test_images_of_other_runs_in_the_same_folder_stay_recorded(photos, tmp_path):
     out = tmp_path / "out"
     for source in (photos / "0.png", photos / "1.png", photos / "0.png"):

@@ -83,3 +83,13 @@ def test_with_a_token_any_name_is_answered_but_no_foreign_page(start, tmp_path):
     assert server.ask("/v1/models", Host="masks.example", Authorization=token).status == 200
     reply = server.ask("/v1/models", Host="masks.example", Authorization=token, Origin="http://evil.example")
     assert reply.status == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "mode", "destination", "status"),
+    [("/", "navigate", "document", 200), ("/", "navigate", "iframe", 403), ("/", "no-cors", "image", 403)],
+)
+def test_a_link_of_another_site_leads_to_the_page_and_to_nothing_else(path, mode, destination, status, server):
+    sent = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": destination}
+    assert server.ask(path, **sent).status == status
+    assert server.ask("/v1/models", **sent).status == 403

@@ -90,7 +90,7 @@ def command(
             device=device,
             precision=precision,
             image_size=image_size,
-            token_file=token_file if address_text(path) or len(paths) == 1 else None,
+            token_file=token_file if address_text(path) or not any(map(address_text, paths)) else None,
         )
         for path in paths
     ]

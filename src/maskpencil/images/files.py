@@ -184,7 +184,8 @@ def decoding(name: str) -> Iterator[None]:
         ) from error
     except MemoryError as error:
         raise ImageError(f"{name}: needs more memory than is available; cut it into smaller images") from error
-    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, struct.error) as error:  # raised by decoders
+    # raised by decoders; RuntimeError by those of AVIF and HEIC
+    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, RuntimeError, struct.error) as error:
         reason = str(error).rstrip(".") or type(error).__name__
         raise ImageError(f"{name}: is damaged or cut short ({reason}); replace it or remove it") from error
 

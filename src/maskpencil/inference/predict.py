@@ -185,6 +185,12 @@ def _predict_images(
         WriteBehind(depth=QUEUE_DEPTH, step="writing masks") as behind,
         closing(predict_each(predictor, images, read, call)) as predicted,
     ):
+
+        def write(prediction: Prediction, source: Source) -> None:
+            results.write(prediction, source)
+            if done:
+                done(source)
+
         for (source, pixels), prediction in predicted:
             if stop.is_set():
                 raise KeyboardInterrupt
@@ -194,9 +200,7 @@ def _predict_images(
             if isinstance(prediction, ImageError):
                 tally.image(source, ImageError(f"{source.name}: {prediction}"))
                 continue
-            behind.submit(results.write, prediction.emptied(pixels.empty), source)
-            if done:
-                behind.submit(done, source)
+            behind.submit(write, prediction.emptied(pixels.empty), source)
             tally.remark(source, pixels.remarks, pixels.levels)
             tally.remark(source, (GEOREFERENCE_LOST,) if pixels.has_place else ())
             tally.image(source)

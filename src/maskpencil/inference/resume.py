@@ -1,8 +1,8 @@
 """Record what the results of images were made from, so that a later run can keep them instead of computing them again.
 
 The file `RECORD` in the folder of results has a line for each image: the stem of its results, the path, size and time
-of its file, and a digest of the model and of all settings that change a result. A result is kept only if all of these
-are the same, and if every file is as it was written, by `results.MARKER`.
+of its file, a digest of the model and of all settings that change a result, and the sizes and times of its results. A
+result is kept only if all of these are the same.
 """
 
 import hashlib
@@ -23,7 +23,6 @@ from maskpencil.inference.images import image_files
 from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.sources import Source
 from maskpencil.predictor import Predictor
-from maskpencil.results import Results, find_results
 
 RECORD = ".maskpencil-resume.jsonl"
 """The name of the record in a folder of results."""
@@ -31,8 +30,8 @@ RECORD = ".maskpencil-resume.jsonl"
 MAX_RECORD_BYTES = 2**29
 """The largest size of a record, which has room for a million images; a larger file is not read."""
 
-Made = tuple[str, Sequence[Any]]
-"""The digest of model and settings, and the stamps of the files, see `_stamps`."""
+Made = tuple[str, Sequence[Any], Sequence[Any]]
+"""The digest of model and settings, the stamps of the files, see `_stamps`, and the sizes and times of the results."""
 
 
 class Resume:
@@ -51,7 +50,6 @@ class Resume:
         self._out, self._options = out, options
         self._digest = _digest(predictor, options)
         self._stamps: dict[str, Sequence[Any]] = {}
-        self._results: Results | None = None
         self._file: FileIO | None = None
 
     def __enter__(self) -> Self:
@@ -68,7 +66,7 @@ class Resume:
             OutputError: the record cannot be written.
         """
         self._stamps = {source.stem: _stamps(source) for source in sources if source.image is None}
-        recorded, self._results = self._read(), find_results(self._out)
+        recorded = self._read()
         done = {source.stem for source in sources if self._is_done(source, recorded)}
         names = {source.stem for source in sources}
         entries = {stem: made for stem, made in recorded.items() if stem in done or stem not in names}
@@ -86,7 +84,7 @@ class Resume:
         if stamps := self._stamps.get(source.stem):
             try:
                 self._file = self._file or (self._out / RECORD).open("ab", buffering=0)
-                self._file.write(_line(source.stem, (self._digest, stamps)))
+                self._file.write(_line(source.stem, (self._digest, stamps, self._written(source))))
             except OSError as error:
                 raise OutputError(
                     f"{self._out / RECORD}: cannot be written ({error.strerror}); free space, or leave --resume out"
@@ -95,12 +93,18 @@ class Resume:
     def _is_done(self, source: Source, recorded: Mapping[str, Made]) -> bool:
         """Return whether all results of an image are there, unchanged, and made from what they would be made from."""
         stamps = self._stamps.get(source.stem)
-        if not stamps or recorded.get(source.stem) != (self._digest, stamps):
-            return False
         with suppress(OSError):
-            files = image_files(self._out, [source], self._options)
-            return self._results is not None and all(self._results.wrote(path, path.lstat()) for path in files)
+            return bool(stamps) and recorded.get(source.stem) == (self._digest, stamps, self._written(source))
         return False
+
+    def _written(self, source: Source) -> list[list[int]]:
+        """Return the sizes and times of the results of an image.
+
+        Raises:
+            OSError: one of them is missing.
+        """
+        found = [path.lstat() for path in image_files(self._out, [source], self._options)]
+        return [[status.st_size, status.st_mtime_ns] for status in found]
 
     def _read(self) -> dict[str, Made]:
         path, entries = self._out / RECORD, dict[str, Made]()
@@ -110,8 +114,8 @@ class Resume:
             for line in path.read_bytes().splitlines():
                 with suppress(ValueError, RecursionError):  # a line that was cut
                     match json.loads(line):
-                        case [str(stem), str(digest), list(stamps)]:
-                            entries[stem] = digest, stamps
+                        case [str(stem), str(digest), list(stamps), list(written)]:
+                            entries[stem] = digest, stamps, written
         return entries
 
 
@@ -154,5 +158,4 @@ def _stamps(source: Source) -> list[Any]:
 
 
 def _line(stem: str, made: Made) -> bytes:
-    digest, stamps = made
-    return json.dumps([stem, digest, list(stamps)]).encode() + b"\n"
+    return json.dumps([stem, *made]).encode() + b"\n"

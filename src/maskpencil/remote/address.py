@@ -80,4 +80,8 @@ class Address:
 
 
 def _is_clean(host: str) -> bool:
+    try:
+        host.encode("idna")  # as the search for its address does
+    except UnicodeError:
+        return False
     return host.isprintable() and not any(letter.isspace() for letter in host)

@@ -142,6 +142,11 @@ class Asker:
                 f"{self._url}: answers with a redirect ({status}), which is not followed; give the address of the "
                 "server itself"
             )
+        if is_image and status == 413 and not said:
+            raise ImageError(
+                f"a proxy before the server at {self._url} refuses the image as too large (413); raise its limit of "
+                "bodies, such as client_max_body_size of nginx"
+            )
         if is_image and said and status != 404:
             raise ImageError(f"the server at {self._url} refuses the image ({status}{said})")
         raise LostError(

@@ -42,6 +42,7 @@ MAX_FACTS_BYTES = 2**22
 ROUNDING = 1e-3
 """How far a probability may lie outside of 0..1."""
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DIGEST = re.compile("[0-9a-f]{16,128}")
 
 
@@ -271,7 +272,9 @@ class RemoteSegmenter(Predictor):
         listed = facts.get("models")
         if not isinstance(listed, list) or not listed:
             raise ValueError("it lists no models")
-        models = {text(mapping(each, "model").get("name"), "name", 200): each for each in listed}
+        models = {text(mapping(each, "model").get("name"), "name", 100): each for each in listed}
+        if not all(_NAME.fullmatch(name) for name in models):  # they become names of folders
+            raise ValueError("the name of a model has another form")
         name = self._address.model or next(iter(models))
         if name not in models:
             hint = did_you_mean(name, models) or f"; give {self._address.url}/{visible(next(iter(models)))}"

@@ -103,7 +103,7 @@ async def body_parts(request: Request, *, limit: int, seconds: float) -> AsyncGe
         raise RefusedError(
             408,
             f"the body came too slowly ({size} bytes in {allowed:.0f} s); expected at least {LEAST_RATE >> 10} KiB per "
-            "second",
+            f"second, and all of it within {seconds:.0f} s",
             close=True,
         ) from None
     except ClientDisconnect:

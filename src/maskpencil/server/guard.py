@@ -27,7 +27,7 @@ class Guard:
 
     - Host must be an IP address, localhost or one of `hosts`. Otherwise a site whose name is made to lead to this
       computer (DNS rebinding) would count as the same site. With a token any name is allowed, since no site has it.
-    - Origin, which browsers send with a page's request, must be this server itself.
+    - Origin, which browsers send with a page's request, must be this server itself. Links to the page may be anywhere.
     - Authorization must be the token, if there is one; only the paths in `public` need none.
 
     Args:
@@ -62,14 +62,14 @@ class Guard:
             await send(message)
 
         try:
-            self._refuse_foreign(Headers(scope=scope))
+            self._refuse_foreign(Headers(scope=scope), scope["path"])
             self._refuse_without_token(Headers(scope=scope), scope["path"])
         except RefusedError as problem:
             await problem.response(scope, receive, send_strictly)
         else:
             await self._app(scope, receive, send_strictly)
 
-    def _refuse_foreign(self, headers: Headers) -> None:
+    def _refuse_foreign(self, headers: Headers, path: str) -> None:
         """Refuse a request with the name of a foreign site as Host or Origin.
 
         Raises:
@@ -91,7 +91,9 @@ class Guard:
         own = given[0].lower()
         if any(origin.lower().partition("://")[2] != own for origin in origins):
             raise RefusedError(403, "pages of other sites may not use this server", close=True)
-        if not origins and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        kind = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
+        is_link = path == "/" and kind == ("navigate", "document")  # to the page, which frames may not hold
+        if not origins and not is_link and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             raise RefusedError(403, "pages of other sites may not use this server", close=True)
 
     def _refuse_without_token(self, headers: Headers, path: str) -> None:

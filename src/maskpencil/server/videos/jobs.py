@@ -283,13 +283,14 @@ class Videos:
             if self._used() > self._options.video_quota:
                 raise FullError
 
-        predictor = InTurns(job.predictor, lambda: self._turns.frame(loop, job.stop), self._workers)
+        limit = self._options.max_pixels
+        predictor = InTurns(job.predictor, lambda: self._turns.frame(loop, job.stop), self._workers, limit)
         try:
             report = segment_video(
                 predictor,
                 job.place,
                 min_area=job.min_area,
-                max_pixels=self._options.max_pixels,
+                max_pixels=limit,
                 on_frame=on_frame,
                 check=check,
                 stop=job.stop,

@@ -39,10 +39,11 @@ class InTurns(Predictor):
         predictor: the predictor that computes the frames.
         turn: called before each frame.
         workers: the number of frames that may be computed at the same time.
+        max_pixels: the largest number of pixels of a frame.
     """
 
-    def __init__(self, predictor: Predictor, turn: Turn, workers: int) -> None:
-        self._predictor, self._turn, self._workers = predictor, turn, workers
+    def __init__(self, predictor: Predictor, turn: Turn, workers: int, max_pixels: int) -> None:
+        self._predictor, self._turn, self._workers, self._max_pixels = predictor, turn, workers, max_pixels
 
     @property
     def classes(self) -> ClassSet:
@@ -59,7 +60,10 @@ class InTurns(Predictor):
         return nullcontext(self._workers)  # the server has prepared the predictor
 
     def predict_batch(self, images: Sequence[RGBImage], **asked: Any) -> list[Prediction]:
-        """Segment a frame when its turn has come."""
+        """Segment a frame when its turn has come; refuse one that is larger than the video states."""
+        height, width, _ = images[0].shape
+        if height * width > self._max_pixels:
+            raise VideoError(too_large((height, width), self._max_pixels))
         with self._turn():
             return self._predictor.predict_batch(images, **asked)
 
@@ -95,10 +99,7 @@ def segment_video(
         if reader.is_image:
             raise VideoError("the file is an image; send it to /v1/mask")
         if height * width > max_pixels:
-            raise VideoError(
-                f"the frames of the video have {width} x {height} pixels, but this server takes at most {max_pixels}; "
-                "scale them down"
-            )
+            raise VideoError(too_large((height, width), max_pixels))
     checked = time.monotonic()
 
     def frame(number: int, total: int | None) -> None:
@@ -112,6 +113,14 @@ def segment_video(
     report = predict_video(predictor, upload, files, on_frame=frame, stop=stop)
     check()
     return report
+
+
+def too_large(size: tuple[int, int], max_pixels: int) -> str:
+    """Return the message about frames of `size` (H, W) that are too large."""
+    return (
+        f"the frames of the video have {size[1]} x {size[0]} pixels, but this server takes at most {max_pixels}; scale "
+        "them down"
+    )
 
 
 def said(error: MaskPencilError, folder: Path) -> str:

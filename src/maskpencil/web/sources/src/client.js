@@ -69,7 +69,10 @@ export class Client {
       const token = this.#token;
       try {
         const answer = await this.#send(path, options);
-        if (answer.ok) return await read(answer);
+        if (answer.ok) {
+          if (!body) broken = 0; // the events of a long video may break many times, hours apart
+          return await read(answer);
+        }
         if (answer.status === 401) {
           await unlessAborted(this.#askForToken(token), signal);
           continue;

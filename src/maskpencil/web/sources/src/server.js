@@ -400,7 +400,7 @@ function cancel(entry) {
 
 function clear() {
   const over = queue.clear();
-  for (const entry of over) void videos.remove(entry);
+  for (const entry of over) videos.forget(entry); // the server keeps their results for a time
   rows.remove(over);
   parts.queue.hidden = queue.entries.length === 0;
   parts.choose.focus();

@@ -55,7 +55,7 @@ export class Videos {
   async process(entry) {
     for (let sent = 0; !(entry.video && (await this.#follow(entry))); sent++) {
       if (!entry.file || sent === MAX_SENT) throw gone();
-      this.#forget(entry);
+      this.#drop(entry);
       await this.#send(entry);
     }
     if (entry.video.state === "failed") throw new Refusal(entry.video.error ?? "The video cannot be segmented.");
@@ -79,11 +79,20 @@ export class Videos {
    * @param {Entry} entry
    */
   async remove(entry) {
-    const id = this.#forget(entry);
+    const id = this.#drop(entry);
     if (!id) return;
     await this.#client.ask(path(id), async () => null, { method: "DELETE" }).catch((error) => {
       if (!(error instanceof Refusal)) throw error; // it is gone already
     });
+  }
+
+  /**
+   * Do not show a video again after a reload of the page; its results stay on the server.
+   * @param {Entry} entry
+   */
+  forget(entry) {
+    const id = entry.video?.id;
+    if (id) store(stored().filter((kept) => kept.id !== id));
   }
 
   /** @param {Entry} entry */
@@ -137,10 +146,10 @@ export class Videos {
   }
 
   /** @param {Entry} entry */
-  #forget(entry) {
+  #drop(entry) {
     const id = entry.video?.id;
+    this.forget(entry);
     entry.video = null;
-    if (id) store(stored().filter((kept) => kept.id !== id));
     return id;
   }
 }
