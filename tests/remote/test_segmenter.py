@@ -193,8 +193,9 @@ FACTS = {
     "a color": b'{"version": "9", "models": [{"name": "m", "runs": "x", "classes": [{"name": "a", "color": [1, 2]}]}]}',
     "twice": b'{"version": "9", "models": [{"name": "m", "runs": "x", "classes": [{"name": "a", "color": [1, 2, 3]}, '
     b'{"name": "a", "color": [1, 2, 3]}]}]}',
-    "a path as name": b'{"version": "9", "models": [{"name": "../../m", "runs": "x", "digest": null, "classes": [{"name": '
-    b'"a", "color": [1, 2, 3]}, {"name": "b", "color": [3, 2, 1]}]}], "at_once": 1, "max_body": 9, "max_pixels": 9}',
+    "a path as name": b'{"version": "9", "models": [{"name": "../../m", "runs": "x", "digest": null, "classes": '
+    b'[{"name": "a", "color": [1, 2, 3]}, {"name": "b", "color": [3, 2, 1]}]}], "at_once": 1, "max_body": 9, '
+    b'"max_pixels": 9}',
     "a list": b"[" * 100_000,
 }
 
