@@ -1,5 +1,6 @@
 """Parse arguments that users give: paths, numbers, flags, choices; errors name the argument."""
 
+import ipaddress
 import math
 import operator
 import os
@@ -232,3 +233,11 @@ def _range(least: float | None, most: float | None) -> str:
 def _side(text: str) -> int:
     """Parse a number of pixels; 0 if the text is not a number."""
     return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else 0
+
+
+def is_local(host: str) -> bool:
+    """Return whether a host, a name or an IP address, is reached by programs on this computer alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

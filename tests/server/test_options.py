@@ -3,7 +3,8 @@ import socket
 import pytest
 
 from maskpencil.errors import ConfigError
-from maskpencil.server.options import ServeOptions, is_local, listening_socket
+from maskpencil.parsing import is_local
+from maskpencil.server.options import ServeOptions, listening_socket
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])

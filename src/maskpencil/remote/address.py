@@ -1,6 +1,5 @@
 """Read the address of a server: http://HOST:PORT, or http://HOST:PORT/NAME for one of several models."""
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from maskpencil.errors import ConfigError
-from maskpencil.parsing import shown
+from maskpencil.parsing import is_local, shown
 
 PORTS = {"http": 80, "https": 443}
 """The port of each scheme."""
@@ -73,10 +72,7 @@ class Address:
     @property
     def is_here(self) -> bool:
         """Whether the server runs on this computer."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_local(self.host)
 
 
 def _is_clean(host: str) -> bool:

@@ -1,14 +1,13 @@
 """Define `ServeOptions`: the settings of a server, and every combination of them that is refused."""
 
 import errno
-import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from maskpencil.errors import ConfigError
-from maskpencil.parsing import read_flag, read_number, read_path, read_text, read_whole
+from maskpencil.parsing import is_local, read_flag, read_number, read_path, read_text, read_whole
 from maskpencil.tokens import read_token
 
 LOCAL = "127.0.0.1"
@@ -94,14 +93,6 @@ class ServeOptions:
         if self.token_file is None:
             return None
         return read_token(self.token_file, f"write one with: openssl rand -hex 32 > {self.token_file}")
-
-
-def is_local(host: str) -> bool:
-    """Return whether only programs on this computer reach a server at `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def listening_socket(options: ServeOptions) -> socket.socket:

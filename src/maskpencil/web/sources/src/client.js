@@ -208,8 +208,8 @@ function sentByParts(path, { method, body, signal, headers, onsent }) {
     request.upload.onprogress = ({ loaded, total }) => onsent(total > 0 ? loaded / total : 0);
     request.onerror = request.onabort = () => reject(signal?.reason ?? new TypeError("the connection broke"));
     request.onload = () => {
-      const named = ["Retry-After"].map((name) => [name, request.getResponseHeader(name) ?? ""]);
-      resolve(new Response(request.response, { status: request.status, headers: Object.fromEntries(named) }));
+      const headers = { "Retry-After": request.getResponseHeader("Retry-After") ?? "" };
+      resolve(new Response(request.response, { status: request.status, headers }));
     };
     request.onloadend = () => signal?.removeEventListener("abort", end);
     request.send(body ?? null);
