@@ -1,10 +1,12 @@
 """Measure what transfer is worth: scores by minutes and by training images, with and without pretrained weights.
 
     python benchmarks/transfer.py DATA [--minutes 5 10] [--images 10 all] [--seeds 0 1 2] [--groups transfer peers]
+                                       [--rows fine-tuned "from scratch"]
 
 Every row is a training with `maskpencil train DATA --time-budget MINUTES` and the settings shown, or a peer with the
 same encoder, weights and minutes; all are scored on the validation images. Rows that are done are not run again, so a
-call that was cut short is resumed. After every row OUT/table.md and OUT/curves.svg are written anew.
+call that was cut short is resumed. After every row OUT/table.md and OUT/curves.svg are written anew, with all that was
+measured into OUT.
 
 The groups are transfer (from scratch, frozen, decoder only, fine-tuned), skips (FCN-32s to FCN-2s), backbone
 (ResNet18 and VGG16) and peers (segmentation_models.pytorch's FPN and Unet at three learning rates each, where it is
@@ -81,19 +83,37 @@ class Trial:
         return "-".join(words.replace(",", "").split())
 
 
-def run(trial: Trial, data: DataFolder, out: Path) -> dict[str, Any]:
-    """Train and score in a new process, or read what an earlier call measured."""
+def run(trial: Trial, data: DataFolder, out: Path) -> None:
+    """Train and score in a new process, unless an earlier call did."""
     folder = out / trial.folder
     if not (folder / "result.json").is_file():
-        told = json.dumps({"trial": ROWS.index(trial.row), "minutes": trial.minutes, "seed": trial.seed})
+        told = json.dumps(
+            {
+                "row": ROWS.index(trial.row),
+                "name": f"{trial.row.group}: {trial.row.name}",
+                "minutes": trial.minutes,
+                "images": trial.images,
+                "seed": trial.seed,
+            }
+        )
         command = [sys.executable, __file__, str(data.root), "--out", str(folder), "--work", told]
         if trial.images:
             lists = out / f"{trial.images}-images.txt"
             lists.write_text(few_images(data, trial.images), encoding="utf-8")
             command += ["--split-file", str(lists)]
         subprocess.run(command, check=True)
-    result: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    return result
+
+
+def read_results(out: Path) -> "Results":
+    """Read what this call and earlier ones measured, in the order of the rows, minutes and images."""
+    rows = {f"{row.group}: {row.name}": row for row in ROWS}
+    results: dict[tuple[Row, float, int], list[Mapping[str, Any]]] = {}
+    for file in sorted(out.glob("*/result.json")):
+        result = json.loads(file.read_text(encoding="utf-8"))
+        if result["name"] in rows:
+            results.setdefault((rows[result["name"]], result["minutes"], result["images"]), []).append(result)
+    order = sorted(results, key=lambda key: (ROWS.index(key[0]), key[1], key[2]))
+    return {key: results[key] for key in order}
 
 
 def few_images(data: DataFolder, count: int) -> str:
@@ -107,21 +127,21 @@ def few_images(data: DataFolder, count: int) -> str:
 def work(arguments: argparse.Namespace) -> None:
     """Be the process of one trial: train, score, and write result.json."""
     told = json.loads(arguments.work)
-    row, seconds = ROWS[told["trial"]], 60 * told["minutes"]
+    row, seconds = ROWS[told["row"]], 60 * told["minutes"]
     started = time.monotonic()
     if row.peer:
         torch.manual_seed(told["seed"])
         data = open_folder(arguments.data, places=mp.Places(split_file=arguments.split_file))
-        result: dict[str, Any] = {"mean_iou": train_peer(row, data, seconds)}
+        result: dict[str, Any] = {**told, "mean_iou": train_peer(row, data, seconds)}
     else:
         settings = {**row.settings, "time_budget": f"{round(seconds)}s", "seed": told["seed"]}
         try:
             trained = mp.train(
                 arguments.data, out=arguments.out, split_file=arguments.split_file, quiet=True, **settings
             )
-            result = {"mean_iou": trained.mean_iou}
+            result = {**told, "mean_iou": trained.mean_iou}
         except ModelError as error:
-            result = {"error": str(error)}
+            result = {**told, "error": str(error)}
     result["seconds"] = time.monotonic() - started
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "result.json").write_text(json.dumps(result), encoding="utf-8")
@@ -202,7 +222,7 @@ Results = Mapping[tuple[Row, float, int], Sequence[Mapping[str, Any]]]
 
 def table(results: Results, data: DataFolder) -> str:
     """Write the table: a line for each row, with the mean and the range of the seeds for each budget."""
-    columns = list(dict.fromkeys((minutes, images) for _, minutes, images in results))
+    columns = sorted({(minutes, images) for _, minutes, images in results})
     title = f"# Transfer on {data.root.resolve().name}"
     facts = f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, {torch.get_num_threads()} threads, "
     facts += f"torch {torch.__version__}; mean IoU on val in percent: mean (lowest to highest of the seeds)"
@@ -275,6 +295,7 @@ def main() -> None:
     parser.add_argument("--images", nargs="+", default=["all"], help="numbers of training images, or all")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--groups", nargs="+", choices=groups, default=groups)
+    parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS], help="only these rows")
     parser.add_argument("--split-file", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -282,17 +303,18 @@ def main() -> None:
         work(arguments)
         return
     rows = [row for row in ROWS if row.group in arguments.groups]
+    if arguments.rows:
+        rows = [row for row in ROWS if row.name in arguments.rows]
     if not importlib.util.find_spec("segmentation_models_pytorch"):
         rows = [row for row in rows if not row.peer]
     data = open_folder(arguments.data)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    results: dict[tuple[Row, float, int], list[Mapping[str, Any]]] = {}
     for seed in arguments.seeds:
         for minutes in arguments.minutes:
             for images in (0 if count == "all" else int(count) for count in arguments.images):
                 for row in rows:
-                    done = run(Trial(row, minutes, images, seed), data, arguments.out)
-                    results.setdefault((row, minutes, images), []).append(done)
+                    run(Trial(row, minutes, images, seed), data, arguments.out)
+                    results = read_results(arguments.out)
                     (arguments.out / "table.md").write_text(table(results, data), encoding="utf-8")
                     (arguments.out / "curves.svg").write_text(curves(results), encoding="utf-8")
     print((arguments.out / "table.md").read_text(encoding="utf-8"))

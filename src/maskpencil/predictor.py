@@ -1,8 +1,10 @@
 """Define `Predictor`, the interface of `Segmenter` and its wrappers; `predict_each` runs a predictor on many images."""
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
+from importlib.metadata import version
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -12,6 +14,7 @@ from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
 from maskpencil.pipeline import SideBySide, equal_groups, in_parallel, one_by_one, read_ahead
+from maskpencil.plain_text import json_text
 from maskpencil.prediction import Prediction
 from maskpencil.runtimes.base import Maps, Wanted
 from maskpencil.runtimes.tiling import Windows
@@ -119,6 +122,15 @@ def side_by_side(predictor: Predictor) -> AbstractContextManager[int]:
     """
     prepare: SideBySide = getattr(predictor, "side_by_side", one_by_one)
     return prepare()
+
+
+def model_digest(predictor: Predictor) -> str | None:
+    """Return a digest of a predictor's model, settings and classes, and of this version; None if they are unknown."""
+    origin = getattr(predictor, "origin", lambda: None)()
+    if origin is None:
+        return None
+    facts = {"version": version("maskpencil"), "origin": origin, "classes": predictor.classes.to_dict()}
+    return hashlib.blake2b(json_text(facts).encode("ascii"), digest_size=16).hexdigest()
 
 
 def predict_each(

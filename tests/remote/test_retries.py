@@ -238,7 +238,7 @@ def test_an_answer_of_no_maskpencil_server_is_asked_for_thrice_and_ends_the_run(
 
 
 def test_an_image_that_the_server_refuses_is_an_error_of_this_image(stand_in, remote):
-    statuses = (400, 413, 422, 500)
+    statuses = (413, 422, 500)
     stand_in.faults = [partial(busy, status=status) for status in statuses]
     for status in statuses:
         with pytest.raises(ImageError, match=rf"^the server at {stand_in.url} refuses the image \({status}: 64 images"):
@@ -249,6 +249,7 @@ def test_an_image_that_the_server_refuses_is_an_error_of_this_image(stand_in, re
 @pytest.mark.parametrize(
     ("status", "message"),
     [
+        (400, r"refuses the request \(400: 64 images wait\); start the command again, with an address of this server"),
         (401, "demands a token, and the one sent is missing or wrong; give the file"),
         (403, r"refuses this client \(403: 64 images wait\); check the address"),
         (421, r"refuses this client \(421: 64"),

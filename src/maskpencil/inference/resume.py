@@ -11,7 +11,6 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import version
 from io import FileIO
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +21,7 @@ from maskpencil.images.tiff import mask_file
 from maskpencil.inference.images import image_files
 from maskpencil.inference.options import PredictOptions
 from maskpencil.inference.sources import Source
-from maskpencil.predictor import Predictor
+from maskpencil.predictor import Predictor, model_digest
 
 RECORD = ".maskpencil-resume.jsonl"
 """The name of the record in a folder of results."""
@@ -125,20 +124,14 @@ def _digest(predictor: Predictor, options: PredictOptions) -> str:
     Raises:
         ConfigError: the model cannot be identified.
     """
-    origin = getattr(predictor, "origin", lambda: None)()
-    if origin is None:
+    model = model_digest(predictor)
+    if model is None:
         raise ConfigError(
             "--resume needs a model that can be told from others, such as a model folder, so that only its results "
             "are kept; leave --resume out"
         )
     settings = {name: value for name, value in asdict(options).items() if name not in ("video", "resume")}
-    facts = {
-        "version": version("maskpencil"),
-        "origin": origin,
-        "classes": predictor.classes.to_dict(),
-        "legend": list(predictor.legend),
-        "settings": settings,
-    }
+    facts = {"model": model, "legend": list(predictor.legend), "settings": settings}
     return hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 

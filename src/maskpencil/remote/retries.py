@@ -137,6 +137,11 @@ class Asker:
             )
         if status in (403, 421):
             raise ConfigError(f"{self._url}: refuses this client ({status}{said}); check the address")
+        if status == 400 and said:  # never because of the image
+            raise ConfigError(
+                f"{self._url}: refuses the request ({status}{said}); start the command again, with an address of this "
+                "server's models"
+            )
         if 300 <= status < 400:
             raise ConfigError(
                 f"{self._url}: answers with a redirect ({status}), which is not followed; give the address of the "

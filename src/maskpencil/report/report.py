@@ -25,6 +25,7 @@ from maskpencil.images import RGBImage
 from maskpencil.label_maps import LabelMap
 from maskpencil.metrics import DetailedScores
 from maskpencil.parsing import is_several, read_path, read_whole
+from maskpencil.pipeline import in_parallel
 from maskpencil.plain_text import counted
 from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor, predict_each
@@ -40,6 +41,9 @@ from maskpencil.segmenter import load_predictor
 
 QUALITIES = (80, 60, 40)
 """The qualities of the images that are tried in turn until the page is small enough."""
+
+ENCODERS = 4
+"""The number of threads that encode images."""
 
 SHOWN_SUSPECTS = 30
 """The largest number of suspected label errors that the page shows; the CSV file lists all."""
@@ -245,7 +249,7 @@ def report_video(
     lead = element("p", counted(len(found.seconds), "frame"), " of ", name_of(str(path)), class_="faint")
 
     def written(quality: int, most: int) -> str:
-        items = [shot.drawn(quality) for shot in shots[:most]]
+        items = _items(shots[:most], quality)
         stretches = sections.section("stretches", "Uncertain stretches", element("ol", items, class_="shots"))
         return _page(f"Report on {name}", lead, [*parts, *([stretches] if items else [])], "")
 
@@ -379,6 +383,12 @@ def _drawn(
     return shots, [ranked[rank] for rank in sorted(ranked)]
 
 
+def _items(shots: Sequence[Shot], quality: int) -> list[Element]:
+    """Return the list items of shots, whose images are encoded in several threads."""
+    with closing(in_parallel(lambda shot: shot.drawn(quality), shots, workers=ENCODERS)) as items:
+        return list(items)
+
+
 def _images_section(shots: Sequence[Shot], quality: int, predictor: Predictor) -> Element:
     present = present_classes(shots)
     groups = [group for group in GROUPS if any(group in shot.data["data_groups"].split() for shot in shots)]
@@ -392,7 +402,7 @@ def _images_section(shots: Sequence[Shot], quality: int, predictor: Predictor) -
         ),
         sections.group_choices(groups, predictor.classes, present, "image-list"),
         sections.legend(predictor.classes, present),
-        element("ol", [shot.drawn(quality) for shot in shots], class_="shots", id="image-list"),
+        element("ol", _items(shots, quality), class_="shots", id="image-list"),
     )
 
 
@@ -408,7 +418,7 @@ def _suspects_section(shots: Sequence[Shot], quality: int, found: Sequence[Suspe
         if found
         else "No label is suspect."
     )
-    items = [shot.drawn(quality) for shot in shots]
+    items = _items(shots, quality)
     return sections.section(
         "labels", "Suspected label errors", element("p", text), element("ol", items, class_="shots") if items else None
     )

@@ -1,13 +1,11 @@
 """Name the models of a server, and find the one that a request asks for."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,7 +14,7 @@ from maskpencil.errors import ConfigError
 from maskpencil.files import run_name
 from maskpencil.parsing import shown
 from maskpencil.plain_text import json_text
-from maskpencil.predictor import Predictor, side_by_side
+from maskpencil.predictor import Predictor, model_digest, side_by_side
 from maskpencil.segmenter import load_predictor
 from maskpencil.server.answers import class_facts
 from maskpencil.server.refusals import RefusedError
@@ -84,7 +82,7 @@ class Models:
     @cached_property
     def digests(self) -> Mapping[str, str | None]:
         """A digest of each model and its settings by name, which reads the weights; None if it is unknown."""
-        return {name: _digest(predictor) for name, predictor in self.predictors.items()}
+        return {name: model_digest(predictor) for name, predictor in self.predictors.items()}
 
 
 @contextmanager
@@ -133,14 +131,6 @@ def named_models(words: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
             )
         found[name] = place
     return found
-
-
-def _digest(predictor: Predictor) -> str | None:
-    origin = getattr(predictor, "origin", lambda: None)()
-    if origin is None:
-        return None
-    facts = {"version": version("maskpencil"), "origin": origin, "classes": predictor.classes.to_dict()}
-    return hashlib.blake2b(json_text(facts).encode("ascii"), digest_size=16).hexdigest()
 
 
 def default_name(model: Any) -> str:
