@@ -23,6 +23,9 @@ image, folder, video, URL -> inference (Segmenter) -> Prediction -> masks, overl
 model folder + data -> evaluation -> scores
 ```
 
+The last two sections follow one thing through the program ([Trips](#trips)) and say where to add a new one of a kind
+([Where would I add ...](#where-would-i-add-)).
+
 A module imports from lower layers only, which `make lint` checks. The layers from the top:
 """
 
@@ -123,6 +126,7 @@ PLACES: dict[str, list[Step]] = {
     "a backbone": [
         ("models/backbones/__init__.py", "FAMILIES", "a file in this folder with a `Family`, entered here"),
         ("models/backbones/base.py", "Backbone", "what it must give"),
+        ("models/backbones/naming.py", "efficientnet_pytorch_names", "other libraries' names of its tensors"),
     ],
     "a reader of another project's networks": [
         ("imported.py", "import_model", "where files are recognized and the model folder is written"),
@@ -131,12 +135,15 @@ PLACES: dict[str, list[Step]] = {
     "a runtime": [
         ("runtimes/base.py", "Runtime", "a file in this folder with a class of this kind"),
         ("hardware.py", "RUNTIMES", "its name"),
-        ("cli/options.py", "RuntimeName", "its name as an option"),
+        ("cli/options.py", "RuntimeName", "its name as a value of `--runtime`"),
         ("segmenter.py", "_graph_runtime", "where it is made"),
+        ("extras.py", "EXTRAS", "the packages that it needs"),
     ],
     "an option of predict": [
         ("inference/options.py", "PredictOptions", "a field with its help below it, for videos in `VideoOptions`"),
-        ("inference/images.py", "ImageResults", "what is written for an image; `inference/predict.py` for the rest"),
+        ("inference/wrappers.py", "Abstain", "a wrapper like this one, where the option changes the mask"),
+        ("inference/images.py", "ImageResults", "what is written for an image, where the option adds a file"),
+        ("cli/predict.py", "command", "where the option is read and wraps the segmenter"),
     ],
     "a video filter": [
         (
@@ -144,13 +151,19 @@ PLACES: dict[str, list[Step]] = {
             "_predictor",
             "where frames get their predictor, wrapped by a file beside it such as `inference/video/smoothing.py`",
         ),
+        ("inference/options.py", "VideoOptions", "its option"),
     ],
     "a kind of source": [("inference/sources.py", "find_sources", "what the arguments of `predict` may be")],
     "a score": [
-        ("metrics/detailed.py", "DetailedScores", "a field, computed in `DetailedCounts.scores` from counts"),
+        (
+            "metrics/detailed.py",
+            "DetailedCounts",
+            "what is measured of each image, by a file such as `metrics/boundary.py`",
+        ),
+        ("metrics/detailed.py", "DetailedScores", "a field, which `--json` writes as well"),
         ("cli/evaluate.py", "table", "where it is printed"),
     ],
-    "a check of the doctor": [
+    "a check of `maskpencil check`": [
         (
             "data/check/__init__.py",
             "check",
@@ -162,11 +175,21 @@ PLACES: dict[str, list[Step]] = {
     "a command": [("cli/__init__.py", "COMMANDS", "a file in this folder with `command`, entered here")],
     "a route of the server": [
         ("server/app.py", "App._endpoints", "the table that makes the routes and openapi.json"),
-        ("server/openapi.py", "Endpoint", "what a route says of itself"),
+        ("server/openapi.py", "Endpoint", "the type of a row of this table; schemas of answers stand in this file"),
     ],
-    "a section of the report": [
+    "a control of the pages (exported page and server)": [
+        ("web/sources/parts/view.html", "view", "the elements that both pages share, in this folder"),
+        ("web/sources/src/view.js", "View", "what the elements do; `web/sources/src/paint.js` draws"),
+        ("web/assets.py", "page_assets", "builds the scripts again when their sources have changed"),
+    ],
+    "a form of export": [
+        ("export/network.py", "FILES", "its name and its files, and a function that converts a network"),
+        ("export/export.py", "_written", "where the files are written and run for the comparison with the model"),
+    ],
+    "a section or chart of the report": [
         ("report/report.py", "write_report", "what the report consists of, in its order"),
         ("report/sections.py", "scores_section", "each section is a function like this"),
+        ("report/charts.py", "curve", "each chart is a function like this"),
     ],
     "a kind of region file": [
         ("regions/write.py", "_DOCUMENTS", "a class like `_GeoJson`, entered here"),
@@ -190,7 +213,10 @@ def page() -> str:
 
 
 def _trips() -> list[str]:
-    lines = ["## Trips\n", "The files, in their order, that someone opens who follows one thing through the program."]
+    lines = [
+        "## Trips\n",
+        "The files, in their order, that someone opens who follows one thing through the program; some come twice.",
+    ]
     for title, steps in TRIPS.items():
         files = len({file for file, _, _ in steps})
         lines += [f"\n### {title}: {files} files\n"]

@@ -1,4 +1,5 @@
 import ast
+import re
 import runpy
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def named(target: ast.expr) -> list[ast.Name]:
 def test_what_the_trips_and_the_places_for_new_things_name_exists() -> None:
     made = runpy.run_path(str(DOCS / "architecture.py"))
     assert len(made["TRIPS"]) == 3
-    assert len(made["PLACES"]) == 18
+    assert len(made["PLACES"]) == 20
     steps = [step for table in (made["TRIPS"], made["PLACES"]) for rows in table.values() for step in rows]
     missing = [f"{file}: {name}" for file, name, _ in steps if name not in defined(SOURCE / file)]
     assert not missing
@@ -66,14 +67,21 @@ def test_what_the_trips_and_the_places_for_new_things_name_exists() -> None:
 def test_files_that_texts_mention_exist() -> None:
     made = runpy.run_path(str(DOCS / "architecture.py"))
     texts = [*made["LEAVES"].values(), *(does for rows in made["PLACES"].values() for _, _, does in rows)]
-    named = [word for text in texts for word in text.split("`")[1::2] if word.endswith(".py")]
+    named = [word for text in texts for word in text.split("`")[1::2] if word.endswith((".py", ".js"))]
     assert named
     assert not [name for name in named if not (SOURCE / name).is_file()]
 
 
 def defined(path: Path) -> set[str]:
-    """The functions, classes, methods (as CLASS.METHOD) and constants of a file; nothing if there is no file."""
+    """The functions, classes, methods (as CLASS.METHOD) and constants of a file, of HTML the ids.
+
+    Nothing if there is no file of Python.
+    """
     names: set[str] = set()
+    if path.suffix == ".js":
+        return set(re.findall(r"^export (?:class|function) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    if path.suffix == ".html":
+        return set(re.findall(r'id="(\w+)"', path.read_text(encoding="utf-8")))
     for node in ast.parse(path.read_text(encoding="utf-8")).body if path.is_file() else ():
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
