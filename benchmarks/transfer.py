@@ -9,8 +9,9 @@ call that was cut short is resumed. After every row OUT/table.md and OUT/curves.
 measured into OUT.
 
 The groups are transfer (from scratch, frozen, decoder only, fine-tuned), skips (FCN-32s to FCN-2s), backbone
-(ResNet18 and VGG16) and peers (segmentation_models.pytorch's FPN and Unet at three learning rates each, where it is
-installed: pip install segmentation-models-pytorch). One measurement at a time: nothing else should run.
+(ResNet18 and VGG16), peers (segmentation_models.pytorch's FPN and Unet at three learning rates each) and ultralytics
+(its smallest semantic model, from scratch), the last two where they are installed: pip install --no-deps
+segmentation-models-pytorch ultralytics ultralytics-thop. One measurement at a time: nothing else should run.
 """
 
 import argparse
@@ -49,6 +50,9 @@ class Row:
     peer: str = ""
 
 
+PACKAGES = {"FPN": "segmentation_models_pytorch", "Unet": "segmentation_models_pytorch", "ultralytics": "ultralytics"}
+"""The package that each peer needs."""
+
 ROWS = (
     Row("transfer", "from scratch", {"backbone": BACKBONE, "weights": "none"}),
     Row("transfer", "frozen, convex head", {"backbone": BACKBONE, "freeze": "backbone", "optimizer": "lbfgs"}),
@@ -63,6 +67,7 @@ ROWS = (
         for network in ("FPN", "Unet")
         for rate in PEER_RATES
     ),
+    Row("ultralytics", "YOLO26n-sem from scratch", peer="ultralytics"),
 )
 
 
@@ -132,7 +137,7 @@ def work(arguments: argparse.Namespace) -> None:
     if row.peer:
         torch.manual_seed(told["seed"])
         data = open_folder(arguments.data, places=mp.Places(split_file=arguments.split_file))
-        result: dict[str, Any] = {**told, "mean_iou": train_peer(row, data, seconds)}
+        result: dict[str, Any] = {**told, "mean_iou": train_peer(row, data, seconds, seed=told["seed"])}
     else:
         settings = {**row.settings, "time_budget": f"{round(seconds)}s", "seed": told["seed"]}
         try:
@@ -147,8 +152,19 @@ def work(arguments: argparse.Namespace) -> None:
     (arguments.out / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 
-def train_peer(row: Row, data: DataFolder, seconds: float) -> float:
-    """Train a network of segmentation_models.pytorch with the same pretrained encoder; return its mean IoU.
+def train_peer(row: Row, data: DataFolder, seconds: float, *, seed: int) -> float:
+    """Train the network of a peer, and return its mean IoU."""
+    from training import MEAN, STD, score
+
+    if row.peer == "ultralytics":
+        from peers import ultralytics_semantic
+
+        return score(ultralytics_semantic.train(data, seconds, seed=seed, mean=MEAN, std=STD), data)
+    return score(train_smp(row, data, seconds), data)
+
+
+def train_smp(row: Row, data: DataFolder, seconds: float) -> "torch.nn.Module":
+    """Train a network of segmentation_models.pytorch with the same pretrained encoder.
 
     Its recipe is AdamW with one cycle over the time, random scale, window, mirror and color, in batches of 8, in bf16
     where the machine computes it natively.
@@ -158,7 +174,6 @@ def train_peer(row: Row, data: DataFolder, seconds: float) -> float:
 
     from maskpencil.hardware import autocast, choose_precision
     from maskpencil.models import create_backbone
-    from training import score
 
     started = time.monotonic()
     model = getattr(smp, row.peer)(f"timm-{BACKBONE}", encoder_weights=None, classes=len(data.classes))
@@ -184,7 +199,7 @@ def train_peer(row: Row, data: DataFolder, seconds: float) -> float:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return score(model, data)
+    return model
 
 
 def peer_batches(data: DataFolder, size: tuple[int, int]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -305,8 +320,7 @@ def main() -> None:
     rows = [row for row in ROWS if row.group in arguments.groups]
     if arguments.rows:
         rows = [row for row in ROWS if row.name in arguments.rows]
-    if not importlib.util.find_spec("segmentation_models_pytorch"):
-        rows = [row for row in rows if not row.peer]
+    rows = [row for row in rows if not row.peer or importlib.util.find_spec(PACKAGES[row.peer])]
     data = open_folder(arguments.data)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for seed in arguments.seeds:
