@@ -88,7 +88,7 @@ def test_finer_nets_add_the_skips_of_pool2_and_pool1(stride):
 
 @pytest.mark.parametrize("setting", ["as_released", "at_once_scales"])
 def test_finer_nets_have_no_released_form(setting):
-    with pytest.raises(ConfigError, match=f"{setting} needs a stride of the released nets, 32, 16 or 8, but got 4"):
+    with pytest.raises(ConfigError, match=f"{setting} needs a stride of the released networks, 32, 16 or 8, but got 4"):
         FCNConfig(num_classes=2, stride=4, **{setting: True})
 
 

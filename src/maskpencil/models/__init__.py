@@ -1,6 +1,6 @@
 """Define networks: a backbone computes features, a head turns them into logits.
 
-- `surgery`: fully connected layers into convolutions, bilinear upsampling, other input channels
+- `surgery`: conversion of fully connected layers to convolutions, bilinear upsampling, other input channels
 - `backbones`: classifier trunks, one family per file
 - `geometry`: the image positions of the cells of feature maps, and crops
 - `fcn`: the fully convolutional network

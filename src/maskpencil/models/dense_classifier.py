@@ -20,13 +20,13 @@ WINDOW = 224
 """The height and width of the classifiers' training images, and of the window to which one score belongs."""
 
 STRIDE = 32
-"""Pixels from one cell to the next."""
+"""The distance of neighboring cells in pixels."""
 
 _KERNELS = {**dict.fromkeys(vgg.FAMILY.names, 7), **dict.fromkeys(alexnet.FAMILY.names, 6)}
-"""The side, in cells, of the feature map of a window, the input of the fully connected layers."""
+"""The side, in cells, of the feature map of one window, which is the input of the fully connected layers."""
 
 _POOLED = 7
-"""The side, in cells, of the feature map of a window, which the other families average."""
+"""The side, in cells, of the feature map of one window, in networks that average this map."""
 
 FAMILIES = (vgg.FAMILY, alexnet.FAMILY, googlenet.FAMILY, resnet.FAMILY)
 
@@ -190,7 +190,7 @@ def _of_fully_connected(
 def _of_pooled(
     name: str, tensors: dict[str, Tensor], categories: Sequence[str], weights: str | Path
 ) -> DenseClassifier:
-    """Create a dense GoogLeNet or ResNet; the input of its last layer is the mean of the feature map of a window."""
+    """Create a dense GoogLeNet or ResNet, whose last layer takes the mean of the feature map of a window."""
     trunk = create_backbone(name, weights=weights)
     linear = nn.Linear(trunk.channels[STRIDE], len(categories))
     if tensors:

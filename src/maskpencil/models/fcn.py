@@ -57,7 +57,8 @@ class FCNConfig:
     """Whether pool4 is scaled by 0.01 and pool3 by 0.0001, as in the FCN-8s that is trained in one stage (at once)."""
 
     as_released: bool = False
-    """Whether images are padded by 100, pools round up and maps are cropped, as in the authors' vgg16 and alexnet.
+    """Whether the network is as the authors released it: padding by 100 pixels, pooling layers that round sizes up, and
+    cropped score maps; for VGG and AlexNet only.
 
     The authors' networks take BGR images. Other networks pad images to multiples of 32 and need no cropping.
     """
@@ -73,7 +74,7 @@ class FCNConfig:
             raise ConfigError(f"stride must be 32, 16, 8, 4 or 2, but got {self.stride!r}")
         if self.stride not in RELEASED_STRIDES and (self.as_released or self.at_once_scales):
             name = "as_released" if self.as_released else "at_once_scales"
-            raise ConfigError(f"{name} needs a stride of the released nets, 32, 16 or 8, but got {self.stride}")
+            raise ConfigError(f"{name} needs a stride of the released networks, 32, 16 or 8, but got {self.stride}")
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise ConfigError(f"dropout must be a number from 0 to below 1, but got {self.dropout!r}")
         if self.learned_upsampling not in _UPSAMPLINGS:

@@ -76,7 +76,10 @@ class BilinearUpsampling(nn.ConvTranspose2d):
             return rows @ (scores.float() @ columns.T)
 
     def _matrix(self, length: int, device: torch.device) -> Tensor:
-        """Return the matrix (pixels, length) that interpolates a row of `length` cells to pixels."""
+        """Return the matrix that interpolates a row of `length` cells to a row of pixels, (pixels, length).
+
+        The number of pixels is (length - 1) * stride - 2 * padding + kernel_size.
+        """
         stride, size, padding = self.stride[0], self.kernel_size[0], int(self.padding[0])
         pixels = torch.arange((length - 1) * stride - 2 * padding + size, device=device)
         middle = (pixels + padding - (size - 1) / 2) / stride  # in cells

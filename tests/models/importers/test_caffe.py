@@ -353,7 +353,7 @@ def test_transposed_weights_are_refused_since_square_ones_would_fit(read, error_
 
     message = error_of(layer(b"\x01"))
     assert "(the weights of 'fc7' are stored transposed)" in message
-    assert message.endswith("; store them without transpose")
+    assert message.endswith("; store them with transpose: false")
     assert list(read(layer(b"\x00"))) == ["fc7.weight"]
 
 
@@ -369,7 +369,7 @@ def test_lengths_beyond_the_end_are_refused_at_every_depth(path, length, error_o
 
 def test_a_field_may_not_reach_beyond_its_message_into_the_next(error_of):
     content = sized(100, tagged(1, LENGTH, integer(9))) + Form().layer("a", "ReLU", Form().blob(np.ones(1)))
-    assert "a field at byte 3 reaches to byte 14, but its message ends at 5" in error_of(content)
+    assert "the field at byte 3 reaches to byte 14, but its message ends at 5" in error_of(content)
 
 
 @pytest.mark.slow

@@ -104,12 +104,12 @@ def test_text_that_is_not_utf_8_is_escaped():
 
 @pytest.mark.parametrize("wire_type", [3, 4, 6, 7])
 def test_groups_and_unknown_wire_types_are_refused(wire_type):
-    assert message_of(bytes([9 << 3 | wire_type])) == f"a field of the unsupported wire type {wire_type} at byte 0"
+    assert message_of(bytes([9 << 3 | wire_type])) == f"the field at byte 0 has the unsupported wire type {wire_type}"
 
 
 @pytest.mark.parametrize(("tag", "number"), [(b"\x02", 0), (b"\x82\x80\x80\x80\x10", 2**29)])
 def test_impossible_field_numbers_are_refused(tag, number):
-    assert message_of(b"\x08\x01" + tag + b"\0") == f"a field of the impossible number {number} at byte 2"
+    assert message_of(b"\x08\x01" + tag + b"\0") == f"the field at byte 2 has the impossible number {number}"
 
 
 def test_a_known_field_of_another_wire_type_is_refused():
@@ -121,7 +121,7 @@ def test_a_known_field_of_another_wire_type_is_refused():
     "content", [b"\x12\x02a", b"\x4d\0\0\0", b"\x49" + b"\0" * 7, b"\x12\xff\xff\xff\xff\xff\x7fa"]
 )
 def test_a_value_beyond_the_end_is_refused(content):
-    assert message_of(content).startswith("a field at byte 0 reaches to byte ")
+    assert message_of(content).startswith("the field at byte 0 reaches to byte ")
     assert message_of(content).endswith(f", but its message ends at {len(content)}")
 
 

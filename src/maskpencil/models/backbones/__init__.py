@@ -59,8 +59,8 @@ def create_backbone(
     if as_released and not (family in RELEASED and fully_connected):
         families = " or ".join(family.title for family in RELEASED)
         raise ConfigError(
-            f"as_released needs a backbone of the family {families} with its fully connected layers, but got {name!r} "
-            f"{'with' if fully_connected else 'without'} them"
+            f"as_released needs a backbone of the family {families} with fully_connected true, but got {name!r} with "
+            f"fully_connected {'true' if fully_connected else 'false'}"
         )
     options = BackboneOptions(weights, in_channels, fully_connected, dropout, stride, as_released)
     return family.create(name, options)

@@ -17,7 +17,7 @@ from maskpencil.models.geometry import Grid
 from maskpencil.models.surgery import RGB, adapt_input_channels, renormalize
 
 STRIDES = (2, 4, 8, 16, 32)
-"""The strides at which a backbone can have features; every backbone has those from `COMMON_STRIDE` on."""
+"""The strides at which a backbone can have features; every backbone has features at `COMMON_STRIDE` and above."""
 
 COMMON_STRIDE = 8
 
@@ -76,7 +76,7 @@ class Backbone(nn.Module, ABC):
         self.origin: Origin | None = None
         """Where its pretrained weights come from."""
         self.loaded: Loaded | None = None
-        """Which tensors of which file were loaded, unless a library loaded its own."""
+        """The record of the tensors that were loaded from a file; None if a library loaded its own weights."""
 
     def take_record(self, loaded: Loaded | None) -> None:
         """Store the record of the loaded weights and their origin; do nothing if no weights were loaded (None)."""
@@ -136,7 +136,7 @@ class Backbone(nn.Module, ABC):
         self._rgb_mean, self._rgb_std, self.channel_order = RELEASED_MEAN, RELEASED_STD, "bgr"
 
     def take_channels(self, in_channels: int, *first_convolutions: str) -> None:
-        """Replace the named first convolutions, which take RGB images, by ones that take `in_channels` channels.
+        """Replace the named convolutions, which take RGB images, by convolutions that take `in_channels` channels.
 
         See `adapt_input_channels` for the weights of the new channels.
 
@@ -186,7 +186,7 @@ class Family:
 def _lacks_stride(name: str, stride: int, strides: Iterable[int]) -> ConfigError:
     known = ", ".join(map(str, sorted(strides)))
     return ConfigError(
-        f"the backbone {name!r} has no features at stride {stride}, but at {known}; choose one of these strides, or "
+        f"the backbone {name!r} has no features at stride {stride}, only at {known}; choose one of these strides, or "
         "another backbone, such as vgg16 or resnet18"
     )
 

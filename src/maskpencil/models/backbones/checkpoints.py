@@ -19,14 +19,14 @@ _ENTRIES = (
     *("state_dict_ema", "model_ema", "ema_state_dict", "ema", "teacher", "state_dict", "model_state_dict"),
     *("model_state", "model", "network", "net", "backbone", "encoder", "student"),
 )
-"""The entries of checkpoints that hold a network, in the order of preference: averages before what they follow."""
+"""The entries of checkpoints that hold a network, the most preferred first, such as averages of the weights."""
 
 _MAX_DEPTH = 4
 
 
 @dataclass(frozen=True)
 class ClassifierFile:
-    """The content of a weights file.
+    """The tensors of a weights file, and their place in it.
 
     Args:
         tensors: name -> tensor, with axes in PyTorch's order.

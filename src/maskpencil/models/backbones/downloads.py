@@ -24,10 +24,10 @@ from maskpencil.models.backbones.origin import NOT_STATED, Origin
 from maskpencil.models.backbones.weights import reason_of
 
 REACH_SECONDS = 4
-"""How long a server may take to answer before a download is given up."""
+"""The number of seconds that a server may take to answer; after this time, a download fails."""
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-"""The names of timm's weights in their repositories on the hub; the last one is pickled."""
+"""The names of timm's weights in their repositories on the hub; the last file is pickled."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ SUFFIXES = (".h5", ".hdf5", ".keras")
 _LAYER = re.compile(r"block\d_conv\d|fc1|fc2|predictions")
 _DENSE = ("fc1", "fc2", "predictions")
 _OPTIMIZER = ("optimizer", "optimizer_weights")
-_POOL5 = (7, 7, 512)  # rows, columns and channels of the map that fc1 sees
+_POOL5 = (7, 7, 512)  # rows, columns and channels of the map that fc1 takes
 _STAGES = {13: (2, 2, 3, 3, 3), 16: (2, 2, 4, 4, 4)}  # the convolutions of VGG16 and VGG19
 
 Array = npt.NDArray[Any]

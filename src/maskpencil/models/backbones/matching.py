@@ -15,7 +15,7 @@ from maskpencil.models.backbones.origin import Origin
 from maskpencil.models.backbones.weights import COUNTS, listed, refuse_misfit
 
 _PREFERRED = ("ema", "teacher", "encoder_q", "base_encoder", "online", "query", "student")
-"""Which of several networks in a file is taken: a part of its prefix, the most preferred first.
+"""Words in the prefixes of tensors, by which one of several networks in a file is chosen; the most preferred first.
 
 The moving average and the teacher score better than the network they follow; MoCo's own transfer takes `encoder_q`.
 """
@@ -102,7 +102,7 @@ def match(
         expected: the network to which the tensors should belong, for errors.
 
     Raises:
-        ModelError: the file does not fit.
+        ModelError: the file does not fit, or several networks in it fit and none of them is preferred.
     """
     unused = list(unused)
     own = {name: name for name in (*wanted, *unused)}

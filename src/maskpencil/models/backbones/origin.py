@@ -32,6 +32,6 @@ class Origin:
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> "Origin | None":
-        """Read the record from the entries of a JSON file, which may have more; return None if they hold no record."""
+        """Read the record from its entries in a JSON file; return None if the file does not have them."""
         title, license_, address = (entries.get(name) for name in _ENTRIES)
         return cls(str(title), str(license_ or NOT_STATED), str(address or "")) if title else None

@@ -33,8 +33,9 @@ def find_weights(name: str, library: str, weights: str | Path) -> FoundWeights:
     Args:
         name: the backbone's name in its library.
         library: torchvision or timm.
-        weights: a file, or "auto" or "imagenet": an installed package, the library's cache, or else a download.
-            "imagenet" considers only packages whose weights were trained on ImageNet alone.
+        weights: the path of a file; or "auto" for weights from an installed package, the library's cache or a
+            download, tried in this order; or "imagenet" for the same without packages whose weights were trained on
+            more than ImageNet.
 
     Raises:
         ModelError: there are no such weights, or they cannot be downloaded.

@@ -27,10 +27,10 @@ PREFIX = "timm/"
 _ANY_SIZE: tuple[dict[str, Any], ...] = ({}, {"strict_img_size": False})
 
 _FAMILY_LETTERS = 6
-"""The first letters of a network's name that both libraries spell alike."""
+"""The number of letters at the beginning of a network's name that timm and torchvision spell alike."""
 
 _SETTINGS = ("eps", "stride", "padding", "dilation", "groups")
-"""What a convolution or batch normalization computes besides its tensors."""
+"""The attributes of convolutions and batch normalizations that, besides their tensors, determine what they compute."""
 
 # observed errors of timm's models for unsupported sizes, arguments and uses
 _REFUSALS = (AssertionError, AttributeError, RuntimeError, TypeError, ValueError)
@@ -266,9 +266,12 @@ def _load_file(net: nn.Module, model: str, found: FoundWeights) -> Loaded:
 
 
 def _refuse_other_padding(file: ClassifierFile, model: str, *, source: str) -> None:
-    """Refuse EfficientNet weights trained with TensorFlow's padding and batch normalization for a model with torch's.
+    """Check that EfficientNet weights trained with TensorFlow's padding are not loaded into a model with torch's.
 
-    Names and shapes agree, but the features would be wrong.
+    Names and shapes agree, but padding and batch normalization differ, so that the features would be wrong.
+
+    Raises:
+        ModelError: the weights are from EfficientNet-PyTorch, which pads as TensorFlow does, but the model does not.
     """
     if model.startswith("efficientnet_") and any(name.endswith("_conv_stem.weight") for name in file.tensors):
         raise ModelError(
@@ -278,7 +281,7 @@ def _refuse_other_padding(file: ClassifierFile, model: str, *, source: str) -> N
 
 
 def _refuse_other_layers(result: Match, net: nn.Module, renamed: Mapping[str, str], model: str, *, source: str) -> None:
-    """Refuse torchvision's tensors for a network of timm whose layers pad or normalize in another way.
+    """Check that torchvision's tensors are not loaded into a timm network whose layers pad or normalize in another way.
 
     Raises:
         ModelError: the file's names and shapes are those of a torchvision network, and one of that network's layers

@@ -29,15 +29,15 @@ def load_classifier(
     optional: Collection[str] = (),
     namings: Mapping[str, Sequence[Mapping[str, str]]] | None = None,
 ) -> Loaded:
-    """Load pretrained weights into torchvision's classifier `name`.
+    """Load pretrained weights into torchvision's classifier `name`, and return a record of what was loaded.
 
     Args:
         classifier: the network, which may be on the meta device.
         name: torchvision's name of the network.
         weights: as in `find_weights`.
         unused: name prefixes of layers that the backbone does not use.
-        optional: name prefixes of layers that are left out if the file has none of them.
-        namings: for each kind of file, other libraries' names of the tensors, see `match`.
+        optional: name prefixes of further layers, which are left out if the file has none of them.
+        namings: for each kind of file, see `ClassifierFile`, other libraries' names of the tensors, see `match`.
 
     Raises:
         ModelError: the weights cannot be downloaded or read, or do not fit.

@@ -27,7 +27,9 @@ _PUBLISHED: dict[type[nn.Module], str] = {
 
 AUTHORS_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 AUTHORS_STD = (1 / 255, 1 / 255, 1 / 255)
-"""The normalization of the RGB channels, in 0..1, by VGG's authors, which Keras and Caffe keep: minus the mean."""
+"""The mean and standard deviation, in 0..1, of RGB images for weights from Keras and Caffe files.
+
+As for VGG's authors, the mean of each channel is subtracted from images in 0..255, which are not scaled."""
 
 
 _DENSE = ("classifier.0", "classifier.3", "classifier.6")

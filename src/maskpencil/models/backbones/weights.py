@@ -19,8 +19,8 @@ from maskpencil.parsing import shown
 from maskpencil.regular_files import open_regular
 
 AUTO, IMAGENET, NONE, BLANK = "auto", "imagenet", "none", "blank"
-"""Pretrained weights, those trained on ImageNet alone, untrained ones, or none yet: on the meta device, if the family
-allows it, to be loaded next."""
+"""The values of `weights` that are not paths: pretrained weights, weights trained on ImageNet alone, random weights, or
+no weights yet, for a caller that loads tensors next (the network is on the meta device, if the family allows it)."""
 
 _NAMES_SHOWN = 3
 _LONGEST_NAME = 100
@@ -39,14 +39,14 @@ _DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-"""The dtypes of .safetensors files by their names in the file; others are refused."""
+"""The dtypes of .safetensors files by their names in the file; a file with another dtype cannot be read."""
 
 # observed errors of torch.load for truncated files, files with wrong bytes, and files of other programs
 UNREADABLE = (
     *(OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AssertionError),
     *(pickle.UnpicklingError, struct.error, SafetensorError),
 )
-"""The errors of files that are not weights."""
+"""The errors that libraries raise for files that they cannot read as weights, or cannot download."""
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -93,7 +93,7 @@ def checked_tensors(content: object, path: str | Path) -> dict[str, Tensor]:
     if others:
         raise ModelError(
             f"{path}: holds {listed(map(_as_text, others))}, which are not tensors; expected a state dict, which maps "
-            "names to tensors; if it holds one, save only that"
+            "names to tensors; if one of its entries is a state dict, save only this entry"
         )
     if unreal := [name for name, tensor in content.items() if not _is_real(tensor)]:
         raise ModelError(
@@ -122,7 +122,7 @@ def _is_real(tensor: Tensor) -> bool:
 
 
 def _refuse_packed(path: Path) -> None:
-    """Refuse a torch file with compressed entries, which could expand to any size and which torch never writes.
+    """Check that a torch file has no compressed entries, which could expand to any size and which torch never writes.
 
     Raises:
         ValueError: entries are compressed, or the zip file is damaged.

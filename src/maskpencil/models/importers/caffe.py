@@ -44,7 +44,7 @@ Fields = Mapping[int, tuple[str, tuple[int, ...]]]
 
 
 class FormatError(Exception):
-    """A file does not have the expected format. Readers turn it into a `ModelError`.
+    """The error of a file that does not have the expected format; `read_caffemodel` turns it into a `ModelError`.
 
     Args:
         found: the problem, for the message.
@@ -164,7 +164,9 @@ def _read_layer(content: mmap, message: range, known: Fields) -> tuple[str, dict
                 if any(
                     read_integer(content, flag) for _, flag in read_fields(content, value, _INNER_PRODUCT_PARAMETER)
                 ):
-                    raise FormatError(f"the weights of {layer!r} are stored transposed", "store them without transpose")
+                    raise FormatError(
+                        f"the weights of {layer!r} are stored transposed", "store them with transpose: false"
+                    )
             case "layer":
                 raise FormatError(
                     "its layers have Caffe's oldest form, V0",
@@ -228,7 +230,7 @@ def read_fields(content: mmap, message: range, known: Fields) -> Iterator[tuple[
         tag, position = _varint(content, position, message.stop)
         number, wire_type = tag >> _WIRE_TYPE_BITS, tag & _WIRE_TYPE
         if not 1 <= number <= _LAST_FIELD_NUMBER:
-            raise FormatError(f"a field of the impossible number {number} at byte {start}")
+            raise FormatError(f"the field at byte {start} has the impossible number {number}")
         if wire_type == _VARINT:
             length = _varint(content, position, message.stop)[1] - position
         elif wire_type == _LENGTH:
@@ -236,12 +238,12 @@ def read_fields(content: mmap, message: range, known: Fields) -> Iterator[tuple[
         elif wire_type in _FIXED_BYTES:
             length = _FIXED_BYTES[wire_type]
         else:
-            raise FormatError(f"a field of the unsupported wire type {wire_type} at byte {start}")
+            raise FormatError(f"the field at byte {start} has the unsupported wire type {wire_type}")
         value = range(position, position + length)
         position = value.stop
         if position > message.stop:
             raise FormatError(
-                f"a field at byte {start} reaches to byte {position}, but its message ends at {message.stop}"
+                f"the field at byte {start} reaches to byte {position}, but its message ends at {message.stop}"
             )
         if number in known:
             name, wire_types = known[number]
