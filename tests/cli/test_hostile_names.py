@@ -120,7 +120,7 @@ def test_a_run_of_a_folder_whose_name_is_not_utf8_is_named_so_that_it_can_be_wri
     settings = {"backbone": "test_resnet", "weights": "none", "epochs": 1, "crop_size": "64x64", "device": "cpu"}
     run = train(data, quiet=True, **settings)
     assert run.folder == Path(r"runs/train/data\xfe")
-    with pytest.raises(OutputError, match=r"run\\?.*choose another with --out"):
+    with pytest.raises(OutputError, match=r"run\\?.*give another --out"):
         train(data, out=os.fsdecode(b"run\xfe"), quiet=True, **settings)
 
 

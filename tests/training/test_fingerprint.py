@@ -69,7 +69,7 @@ def test_colors_that_have_changed_places_are_refused_where_masks_are_colored(dat
         Image.fromarray(np.array(COLORS, np.uint8)[np.array(Image.open(mask))]).save(mask)
     run = train(data, out=tmp_path / "run", **SETTINGS)
     write_classes(data / "classes.yaml", ClassSet(NAMES, (COLORS[0], COLORS[2], COLORS[1])))
-    with pytest.raises(DataError, match=r"#3250dc in the masks stands for box, but for ball when the run"):
+    with pytest.raises(DataError, match=r"#3250dc in the masks now stands for box, but stood for ball when the run"):
         train(resume=run.folder, quiet=True)
 
 

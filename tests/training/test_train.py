@@ -278,7 +278,7 @@ def test_a_compiled_network_learns_the_same(smallest_backbone, tiny_folder, tmp_
 
 
 def test_a_time_budget_that_ends_before_the_first_step_is_reported(tiny_folder, tmp_path):
-    expected = r"--time-budget 0\.001s: is too short for a first step: starting took .*; give at least \d+s"
+    expected = r"--time-budget 0\.001s is too short for a first step: starting took .*; give at least \d+s"
     with pytest.raises(TrainingError, match=expected):
         train(tiny_folder, out=tmp_path / "run", time_budget="0.001s", **SMALL)
 
@@ -317,7 +317,7 @@ def test_a_batch_that_the_memory_does_not_hold_is_split_until_it_does(tiny_folde
 
     monkeypatch.setattr("maskpencil.models.FCN.forward", no_memory)
     with pytest.raises(
-        TrainingError, match="too little memory for 1 images of 64x64 at once; give a larger --accumulate or"
+        TrainingError, match="too little memory for images of 64x64, 1 at once; give a smaller --crop-size or"
     ):
         train(tiny_folder, out=tmp_path / "none", epochs=1, **SMALL)
 
@@ -347,7 +347,7 @@ def test_a_full_disk_is_reported_and_the_run_goes_on(tiny_folder, tmp_path, monk
     monkeypatch.setattr(torch, "save", full_at_first)
     run = train(tiny_folder, out=tmp_path / "run", epochs=3, **SMALL)
     log = (run.folder / "train.log").read_text()
-    assert "warning: checkpoint of step 4 not saved, the previous checkpoint is kept" in log
+    assert "warning: the checkpoint of step 4 is not saved, and the previous checkpoint is kept" in log
     assert "No space left on device" in log
     assert run.finished
     assert len(calls) == 3
@@ -363,7 +363,7 @@ def test_a_checkpoint_is_written_by_the_clock_too(tiny_folder, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"sync_batch_norm": True}, "--sync-batch-norm works on GPUs, but the device is cpu"),
+        ({"sync_batch_norm": True}, "--sync-batch-norm works on CUDA devices, but the device is cpu"),
         ({"learning_rate": "sum:1e-9", "loss": "dice"}, "is for a summed cross-entropy, not --loss dice"),
         ({"class_weights": "heavy.yaml"}, "--class-weights must be none"),
         (

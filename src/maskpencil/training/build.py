@@ -46,7 +46,7 @@ def build_trainer(
     origin: Origin | None = None,
     notes: tuple[str, ...] = (),
 ) -> Trainer:
-    """Build network, batches, loss, optimizer and schedule, and the trainer from them.
+    """Build a trainer with its network, batches, loss, optimizer and schedule.
 
     Args:
         plan: the settings.
@@ -145,11 +145,21 @@ def _folds(config: TrainConfig) -> bool:
 
 
 def _refuse(config: TrainConfig, accelerator: Accelerator) -> None:
-    """Check, before anything is computed, that this machine and number of processes support the settings."""
+    """Check, before anything is computed, that this machine and number of processes support the settings.
+
+    Raises:
+        ConfigError: they do not support a setting.
+    """
     if config.optimizer == "lbfgs" and accelerator.num_processes > 1:
-        raise ConfigError("--optimizer lbfgs works in one process; start it without torchrun or accelerate launch")
+        raise ConfigError(
+            f"--optimizer lbfgs works in one process, but got {accelerator.num_processes}; start maskpencil without "
+            "torchrun, accelerate launch or srun, or give another --optimizer"
+        )
     if config.sync_batch_norm and accelerator.device.type != "cuda":
-        raise ConfigError(f"--sync-batch-norm works on GPUs, but the device is {accelerator.device.type}")
+        raise ConfigError(
+            f"--sync-batch-norm works on CUDA devices, but the device is {accelerator.device.type}; leave out "
+            "--sync-batch-norm, or give --device cuda"
+        )
 
 
 def _schedule(plan: TrainPlan, batches: int) -> Schedule:
@@ -184,7 +194,7 @@ def _prepared(
 
 
 def _cached(plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: SegmentationDataset) -> FeatureCache:
-    """Compute the features of the frozen backbone, or reuse the features of an earlier run."""
+    """Compute and cache the features of the frozen backbone, or reuse the features of an earlier run."""
     config = plan.config
     names = ("seed", "crop_size", "scale", "flip", "color_jitter", "as_released")
     with ProgressBar("computing features", 1) as bar:
@@ -199,7 +209,12 @@ def _cached(plan: TrainPlan, segmenter: Segmenter, model: FCN, dataset: Segmenta
 
 
 def _network(config: TrainConfig, data: DataFolder, *, start: bool) -> tuple[FCN, tuple[str, ...]]:
-    """Build the network with its initial weights, and return it with lines for the log."""
+    """Build the network with its initial weights, and return it with lines for the log.
+
+    Raises:
+        ConfigError: the settings do not suit the backbone, or the network in `config.init` has another backbone.
+        ModelError: the weights cannot be read.
+    """
     if not start or not config.init:
         return build_fcn(_architecture(config, data), weights=config.weights if start else "none"), ()
     model, parts = build_fcn(_architecture(config, data), weights="none"), read_model_folder(config.init)

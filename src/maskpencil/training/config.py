@@ -38,7 +38,7 @@ RECIPE: Any = None
 CROSS_ENTROPY = "cross-entropy"
 
 LOSS_TERMS = (CROSS_ENTROPY, "ohem", "dice", "lovasz")
-"""The terms of a loss."""
+"""The names of the terms that a loss can sum."""
 
 _NEAREST_LOSS = {
     "focal": "ohem",
@@ -85,7 +85,7 @@ class TrainConfig:
         >>> run = mp.train("street", config=config, quiet=True)
 
     Raises:
-        ConfigError: a setting is out of range.
+        ConfigError: a setting is of another type or out of range, or excludes another setting.
     """
 
     recipe: Literal["modern", "tutorial", "cvpr", "heavy"] = "modern"
@@ -111,7 +111,8 @@ class TrainConfig:
     show such structures."""
 
     fully_connected: bool = RECIPE
-    """Keep the layers fc6 and fc7 of VGG and AlexNet as convolutions, or leave them out; other backbones have none."""
+    """Keep the layers fc6 and fc7 of VGG and AlexNet as convolutions, or leave them out; other backbones have no such
+    layers."""
 
     learned_upsampling: Literal["all", "twofold", "none"] = RECIPE
     """The upsampling layers that are trained: all, twofold (those that upsample by 2, which are all except the last) or
@@ -134,8 +135,8 @@ class TrainConfig:
     images are processed in total (epochs times images; images at half the resolution count as a quarter)."""
 
     time_budget: str | None = None
-    """The duration of the whole run, including validation and saving, such as 90s, 20m or 1h30m; to be given in place
-    of `epochs`."""
+    """The duration of the whole run, including validation and saving, such as 90s, 20m or 1h30m; give it in place of
+    `epochs`."""
 
     batch_size: int = RECIPE
     """The number of images per optimizer step, in each process."""
@@ -194,7 +195,8 @@ class TrainConfig:
 
     head_l2: float = RECIPE
     """The factor of an L2 penalty on the kernels of the head, 0 or more: this factor times half the sum of the squared
-    kernels is added to the loss. With lbfgs the default is 0.01, and the kernels are those for whitened features."""
+    kernels is added to the loss. With lbfgs the default is 0.01, and the penalty is on the kernels that apply to
+    whitened features."""
 
     schedule: Literal["one-cycle", "constant"] = RECIPE
     """The schedule of the learning rate: one-cycle (the rate rises, then falls) or constant."""
@@ -215,8 +217,8 @@ class TrainConfig:
 
     image_size: str = RECIPE
     """The size to which images are scaled in training and prediction: native (not scaled), HEIGHTxWIDTH, or a number N:
-    images whose longer side is above N pixels are scaled down in proportion, so that it has N pixels; auto is 1024 if
-    the median image is larger than that, else native."""
+    images whose longer side is above N pixels are scaled down in proportion, so that this side has N pixels; auto is
+    1024 if the median image is larger than that, else native."""
 
     crop_size: str = RECIPE
     """The size of the random window that is cut from each training image: HEIGHTxWIDTH, a number (the height and the
@@ -246,7 +248,7 @@ class TrainConfig:
     """The number of minutes from one checkpoint to the next; a checkpoint is also written after every epoch."""
 
     sync_batch_norm: bool = False
-    """Compute the statistics of batch normalization over the images of all processes; on GPUs only."""
+    """Compute the statistics of batch normalization over the images of all processes; on CUDA devices only."""
 
     compile: bool = False
     """Compile the network with torch.compile: training starts a minute or more later, then runs faster."""
@@ -267,7 +269,7 @@ class TrainConfig:
     CUDA devices without bf16 and includes loss scaling, which protects small gradients."""
 
     workers: int | None = None
-    """The number of extra processes that load images, 0 or more; by default 0 on the CPU, else up to 8."""
+    """The number of extra processes that load images, 0 or more; by default 8 on a CUDA device, else 0."""
 
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():
@@ -298,7 +300,7 @@ class TrainConfig:
         ):
             value = getattr(self, name)
             if value is not None and not 0 <= value <= most:
-                raise ConfigError(f"{_option(name)} must be a share from 0 to {most}, but got {value}")
+                raise ConfigError(f"{_option(name)} must be a number from 0 to {most}, but got {value}")
         if self.learning_rate is not None:
             parse_learning_rate(self.learning_rate)
         if self.loss is not None:
@@ -308,7 +310,7 @@ class TrainConfig:
             if self.epochs is not None:
                 raise ConfigError("--time-budget and --epochs both set the length of the run; give only one of them")
             if self.validate_every is not None:
-                raise ConfigError("--validate-every has no effect with --time-budget; leave it out")
+                raise ConfigError("--validate-every has no effect with --time-budget; leave out --validate-every")
         if self.then_finetune and self.freeze != "backbone":
             raise ConfigError("--then-finetune continues from a network with a frozen backbone; add --freeze backbone")
         if self.scale is not None and not 0 < self.scale[0] <= self.scale[1]:
@@ -329,7 +331,7 @@ class TrainConfig:
         """Build the settings from plain values.
 
         Raises:
-            ConfigError: a setting is unknown or out of range.
+            ConfigError: a setting is unknown, of another type or out of range.
         """
         known = [field.name for field in fields(cls)]
         unknown = sorted({*map(str, entries)} - {*known})
@@ -389,7 +391,7 @@ def _plain(name: str, kind: Any, value: Any) -> Any:
         return size_text(option, value)
     if name in FILES:
         text = read_path_text(option, value)
-        return os.path.expanduser(text)  # noqa: PTH111 - it may be no path
+        return os.path.expanduser(text)  # noqa: PTH111 - it may not be a path
     if name == "learning_rate":
         return read_text(option, value) if isinstance(value, str) else read_number(option, value)
     if name == "scale":

@@ -122,8 +122,8 @@ class Logbook:
             write_metrics(self.run.metrics, self._rows)
         except OutputError as error:
             self.say(
-                f"warning: the row of epoch {progress.epoch} cannot be written to metrics.csv ({error}); it "
-                "is tried again after the next epoch"
+                f"warning: the row of epoch {progress.epoch} cannot be written to metrics.csv ({error}); "
+                "writing it is tried again after the next epoch"
             )
         line = f"epoch {self.schedule.epoch_text(progress.epoch)}: loss {loss:.4f}, {speed:.1f} images/s"
         if validation and scores:

@@ -72,7 +72,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "color_jitter": 0.15,
         "coarse_share": None,
     },
-    # the course project's settings: whole images at 160x576, Adam, L2 on the decoder's kernels
+    # the course project's settings: whole images at 160x576, Adam, L2 on the head's kernels
     "tutorial": {
         "backbone": "vgg16",
         "stride": 8,
@@ -116,7 +116,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 
 DESCRIPTIONS: Mapping[str, str] = {
-    "modern": "one-cycle schedule, from scratch first at half the resolution; random scale, crop, flip and color",
+    "modern": "one-cycle schedule; from scratch, first at half the resolution; random scale, crop, flip and color",
     "tutorial": "the course project: Adam at 1e-3, dropout 0.5, whole images at 160x576, 50 epochs",
     "cvpr": "the CVPR 2015 paper: SGD on the averaged loss, 20 whole images per step, 175 epochs; begin with stride 32",
     "heavy": "the released networks: SGD on the summed loss, one image per step, 100,000 steps; begin with stride 32",

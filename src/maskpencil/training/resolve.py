@@ -94,7 +94,7 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]], label_maps
 
     Args:
         config: the settings as given.
-        sizes: (height, width) of every image of `train` and `val`.
+        sizes: (height, width) of every image, by split: `train` and `val`.
         label_maps: label maps (H, W) of some training images, from which an automatic stride is chosen.
 
     Raises:
@@ -156,9 +156,9 @@ def filled(config: TrainConfig) -> TrainConfig:
 
 
 def _loss(config: TrainConfig, *, from_scratch: bool) -> str:
-    """Choose the cross-entropy, with the Lovasz loss added if a pretrained backbone is trained.
+    """Choose the loss: cross-entropy+lovasz if a pretrained backbone is trained, else cross-entropy.
 
-    The cross-entropy alone is used as well if the learning rate is for a summed loss.
+    If the learning rate is for a summed loss, the loss is always cross-entropy.
     """
     summed = config.learning_rate is not None and parse_learning_rate(config.learning_rate).reduction == "sum"
     alone = from_scratch or config.freeze == "backbone" or summed
@@ -220,6 +220,9 @@ def _coarse_share(config: TrainConfig, crop_size: Size | None, *, from_scratch: 
 
     The default is 0 for a pretrained or frozen backbone, for whole images, and if a side of the training windows is
     below 128 pixels.
+
+    Raises:
+        ConfigError: the share is set, and training uses whole images or cached features.
     """
     if config.coarse_share is not None:
         if config.coarse_share and not crop_size:
@@ -234,11 +237,18 @@ def _coarse_share(config: TrainConfig, crop_size: Size | None, *, from_scratch: 
 
 
 def _convex(config: TrainConfig) -> TrainConfig:
-    """Change the settings so that the loss is convex in the weights of the head, as the optimizer lbfgs needs."""
+    """Return the settings, changed so that the loss is convex in the weights of the head, as lbfgs requires.
+
+    Raises:
+        ConfigError: the backbone is not frozen, or the loss is not the cross-entropy.
+    """
     if config.freeze != "backbone":
         raise ConfigError("--optimizer lbfgs needs the features of a frozen backbone; add --freeze backbone")
     if config.loss != CROSS_ENTROPY:
-        raise ConfigError(f"--optimizer lbfgs needs the convex loss {CROSS_ENTROPY}, but got --loss {config.loss}")
+        raise ConfigError(
+            f"--optimizer lbfgs needs the convex loss {CROSS_ENTROPY}, but got --loss {config.loss}; give --loss "
+            f"{CROSS_ENTROPY}, or another --optimizer"
+        )
     return replace(
         config,
         learned_upsampling="none",

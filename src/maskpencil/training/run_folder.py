@@ -41,7 +41,10 @@ class RunFolder:
 
     @property
     def finetuning(self) -> Path:
-        """A YAML file with the given settings of a second run that fine-tunes the network, until that run has begun."""
+        """A YAML file with the settings given for a second run, which fine-tunes the network.
+
+        The file is removed as soon as the second run has begun.
+        """
         return self.path / "finetuning.yaml"
 
     @property
@@ -136,7 +139,7 @@ def new_run(path: Path) -> RunFolder:
         OutputError: the folder cannot be created, or TensorBoard cannot write there.
     """
     if not is_utf8(str(path)):
-        raise OutputError(f"{path}: its name is not valid UTF-8, which TensorBoard needs; choose another with --out")
+        raise OutputError(f"{path}: its name is not valid UTF-8, which TensorBoard needs; give another --out")
     return RunFolder(numbered_folder(path))
 
 
@@ -160,7 +163,10 @@ def write_json(path: Path, entries: Mapping[str, Any]) -> None:
 
 
 def read_metrics(path: Path, *, before: int) -> list[dict[str, str]]:
-    """Read the rows of metrics.csv up to epoch `before`; later rows are of epochs after the last checkpoint."""
+    """Read the rows of metrics.csv up to epoch `before`; return [] if the file is missing.
+
+    A resumed run repeats later epochs, which were logged after the last checkpoint.
+    """
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -206,7 +212,7 @@ class Fingerprint:
 
     @classmethod
     def of(cls, data: DataFolder) -> "Fingerprint":
-        """Compute the fingerprint of train and val, the splits that a run uses, with two stat calls per pair."""
+        """Compute the fingerprint of the splits that a run uses, train and val, with one stat call per file."""
         splits = {}
         for split in ("train", "val"):
             counts = data.class_counts(split)
@@ -233,7 +239,7 @@ class Fingerprint:
 
 
 def read_fingerprint(path: Path) -> Fingerprint | None:
-    """Read a fingerprint; return None if the file is missing, as in runs of early versions.
+    """Read a fingerprint from a JSON file; return None if the file is missing, as in runs of early versions.
 
     Raises:
         DataError: the file is damaged.
@@ -268,14 +274,14 @@ def refuse_other_classes(before: Fingerprint, now: Fingerprint, *, run: Path, da
     for code in sorted(before.codes.keys() & now.codes.keys()):
         if before.codes[code] != now.codes[code]:
             raise DataError(
-                f"{data}: {code} in the masks stands for {now.names[now.codes[code]]}, but for "
+                f"{data}: {code} in the masks now stands for {now.names[now.codes[code]]}, but stood for "
                 f"{before.names[before.codes[code]]} when the run {run} was started; to resume, restore the class "
                 "file; or start a new run"
             )
 
 
 def changes(before: Fingerprint, now: Fingerprint) -> tuple[str, ...]:
-    """Describe the changes of the images between two fingerprints in warnings; return () if nothing has changed."""
+    """Return warnings that describe how the images differ between two fingerprints; () if nothing has changed."""
     old, new = before.pairs, now.pairs
     gone, added = old.keys() - new.keys(), new.keys() - old.keys()
     # an image with the same name and content in another split was moved

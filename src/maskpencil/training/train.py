@@ -219,7 +219,7 @@ def _finetune(frozen: Trainer, run: RunFolder, first: Run, *, quiet: bool) -> Ru
 
 
 def _resume(run: RunFolder, *, quiet: bool) -> tuple[Trainer, RunFolder]:
-    """Open the data, build the trainer and restore the last checkpoint."""
+    """Open the data of a run, build the trainer, and restore the last checkpoint if there is one."""
     # settings that did not exist when the run was started come from the recipe
     config, source = filled(read_config(run.config)), run.read_source()
     accelerator = _accelerator(config)

@@ -48,7 +48,13 @@ Inputs = Images | Features
 
 @dataclass(frozen=True)
 class Update:
-    """The result of an update: `loss`, a scalar, is the sum over `batches` batches with `images` images in all."""
+    """The result of an update.
+
+    Args:
+        loss: the sum of the losses of `batches` batches, a scalar.
+        batches: the number of batches.
+        images: the number of images processed.
+    """
 
     loss: Tensor
     batches: int
@@ -84,7 +90,7 @@ class Trainer:
         schedule: the times of validations and of the end, and the resolution of training.
         accelerator: the processes that train together.
         folds: the batch normalization layers that are folded into convolutions in training.
-        notes: lines for the log on the initial weights of the network.
+        notes: lines for the log on the initial weights, on settings that were chosen, and on changes of the data.
     """
 
     plan: TrainPlan
@@ -201,7 +207,7 @@ class Trainer:
                     layer.eval()
 
     def batch_loss(self, inputs: Inputs, targets: Tensor, *, weight: Tensor, penalty: bool = True) -> Tensor:
-        """Compute the loss of a micro-batch.
+        """Compute the loss of a micro-batch, a scalar.
 
         Args:
             inputs: images, or features of the backbone.
@@ -228,16 +234,20 @@ class Trainer:
 
     @property
     def _log_steps(self) -> int:
-        """Return after how many steps the loss is read and logged: `GPU_LOG_STEPS` on a cuda device, else 1.
+        """The number of steps after which the loss is read and logged: `GPU_LOG_STEPS` on a CUDA device, else 1.
 
-        With a time budget and several processes it is always 1: the learning rate depends on the time, and processes
-        synchronize their clocks whenever they log.
+        With a time budget and several processes, the number is always 1, since the learning rate depends on the time,
+        and processes synchronize their clocks whenever they log.
         """
         one_clock = self.config.time_budget and self.accelerator.num_processes > 1
         return GPU_LOG_STEPS if self.segmenter.runtime.device == "cuda" and not one_clock else 1
 
     def _add_losses(self, losses: list[Tensor], log: Logbook) -> None:
-        """Add the losses of some steps, averaged over the processes, to the sum of the epoch, and empty the list."""
+        """Add the losses of some steps, averaged over the processes, to the sum of the epoch, and empty the list.
+
+        Raises:
+            TrainingError: the losses are not finite.
+        """
         if losses:
             total = float(self.accelerator.reduce(torch.stack(losses).sum(), reduction="mean"))
             if not math.isfinite(total):
@@ -286,7 +296,11 @@ class Trainer:
             progress.saving_seconds = max(time.monotonic() - started, progress.saving_seconds / 2)
 
     def _validate(self, log: Logbook) -> Validation:
-        """Score the model; with a time budget, on as many images as time allows."""
+        """Score the model on the validation images; with a time budget, on as many of them as time allows.
+
+        Raises:
+            TrainingError: the scores are not finite.
+        """
         progress, schedule, until = self.progress, self.schedule, None
         if isinstance(schedule, TimeBudgetSchedule):
             end = schedule.validation_end(progress) if progress.ended else schedule.training_end(progress)
@@ -346,7 +360,8 @@ class Trainer:
             if needed:
                 raise
             log.say(
-                f"warning: checkpoint of step {self.progress.step} not saved, the previous checkpoint is kept: {error}"
+                f"warning: the checkpoint of step {self.progress.step} is not saved, and the previous checkpoint is "
+                f"kept: {error}"
             )
 
     def _reserve_time(self, schedule: TimeBudgetSchedule, log: Logbook) -> None:
@@ -366,7 +381,7 @@ class Trainer:
         if schedule.has_ended(progress) and not progress.step:
             start, end = schedule.done(progress), schedule.budget - schedule.training_end(progress)
             raise TrainingError(
-                f"--time-budget {self.config.time_budget}: is too short for a first step: starting took {start:.0f} "
+                f"--time-budget {self.config.time_budget} is too short for a first step: starting took {start:.0f} "
                 f"s, and validating and writing take {end:.0f} s; give at least {math.ceil(2 * (start + end))}s"
             )
 
@@ -392,7 +407,7 @@ class Trainer:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _refuse_not_finite(self, log: Logbook) -> None:
-        """Raise an error if weights, averages, statistics or optimizer state of any process are not finite."""
+        """Raise a TrainingError if weights, averages, statistics or optimizer state of any process are not finite."""
         state: dict[str, object] = {
             "weights": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
@@ -449,9 +464,9 @@ class GradientDescent:
                 images = -(-len(targets) // progress.accumulate)
                 if images == 1 or accelerator.num_processes > 1:
                     raise TrainingError(
-                        f"the device has too little memory for {images} images of {targets.shape[-2]}x"
-                        f"{targets.shape[-1]} at once; give a larger --accumulate or a smaller --batch-size or "
-                        "--crop-size"
+                        f"the device has too little memory for images of {targets.shape[-2]}x{targets.shape[-1]}, "
+                        f"{images} at once; give a smaller --crop-size or --image-size, or if several images are "
+                        "computed at once, a larger --accumulate or a smaller --batch-size"
                     ) from error
                 progress.accumulate = min(2 * progress.accumulate, len(targets))
         if config.clip_norm:
