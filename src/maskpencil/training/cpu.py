@@ -22,11 +22,12 @@ _TOP_PAD = 64 * 2**20
 
 @contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Keep memory that is freed in the block for later allocations, and return it to the system at the end.
+    """Keep memory that a `with` block frees for later allocations, and return it to the system when the block ends.
 
-    By default glibc returns large blocks to the system at once, and every later tensor is then made of new pages, each
-    of which the system clears and maps first. Nothing is changed where the C library is not glibc. glibc cannot go back
-    to its defaults: blocks that are freed after the block stay with the process until memory is returned anew.
+    By default glibc returns large allocations to the system as soon as they are freed, and every later tensor is then
+    made of new pages, which the system must clear and map first. If the C library is not glibc, nothing is changed.
+    glibc cannot return to its defaults: memory that is freed after the block stays with the process, too, until
+    `malloc_trim` is called again.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is None or not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
@@ -47,12 +48,12 @@ def freed_memory_kept() -> Iterator[None]:
 class FastDepthwise(Interception):
     """A context in which depthwise `conv2d` runs in fp32, with fast gradients; other functions are unchanged.
 
-    oneDNN has fast code for gradients of depthwise convolutions in fp32 only, and of kernels at most three columns
-    wide; gradients of wider kernels are put together from such parts.
+    oneDNN computes gradients of depthwise convolutions fast only in fp32, and only for kernels at most three columns
+    wide. The gradient of a wider kernel is therefore computed in parts of three columns, see `kernel_gradient`.
     """
 
     def call(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Compute depthwise convolutions, and call all other functions."""
+        """Compute a depthwise convolution in fp32, or call any other function unchanged; return the result."""
         if func is functional.conv2d and _is_depthwise(*args, **kwargs):
             return _depthwise(*args, **kwargs)
         return func(*args, **kwargs)
@@ -126,20 +127,20 @@ class _WideDepthwise(torch.autograd.Function):
 def kernel_gradient(
     gradient: Tensor, images: Tensor, weight: Tensor, stride: tuple[int, int], padding: tuple[int, int]
 ) -> Tensor:
-    """Compute the gradient of a depthwise kernel from parts of it that are at most three columns wide.
+    """Compute the gradient of the loss with respect to a depthwise kernel, three columns of the kernel at a time.
 
-    The gradient of the columns from `left` on is that of a narrow kernel over the images without their first `left`
-    columns.
+    The gradient of the kernel's columns l to l + 2 equals that of a kernel of three columns over the images without
+    their first l columns.
 
     Args:
-        gradient: (N, C, H', W') of the convolution's result.
-        images: (N, C, H, W) of the convolution.
-        weight: (C, 1, K, L), L at least 3.
-        stride: vertical and horizontal.
-        padding: vertical and horizontal.
+        gradient: (N, C, H', W'), the gradient with respect to the convolution's result.
+        images: (N, C, H, W), the input of the convolution.
+        weight: (C, 1, K, L), the kernel; L is at least 3.
+        stride: the vertical and the horizontal stride.
+        padding: the vertical and the horizontal padding.
 
     Returns:
-        (C, 1, K, L).
+        The gradient, (C, 1, K, L).
     """
     result = torch.empty_like(weight)
     width = weight.shape[-1]
@@ -161,7 +162,10 @@ def _gradients(
     padding: tuple[int, int],
     wanted: Sequence[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the wanted gradients of a depthwise convolution: of its images, its kernel and its bias."""
+    """Compute gradients of the loss with respect to a depthwise convolution's images, its kernel and its bias.
+
+    `wanted` has an entry for each of these three gradients; those that are not wanted are not computed.
+    """
     result: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
         gradient, images, weight, None, stride, padding, [1, 1], False, [0, 0], len(weight), wanted
     )

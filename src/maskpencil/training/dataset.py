@@ -1,4 +1,4 @@
-"""Load pairs of image and target as batches; every sample depends only on (seed, epoch, index)."""
+"""Load batches of images and targets; the random numbers of a sample depend only on seed, epoch and image index."""
 
 import math
 import os
@@ -40,7 +40,10 @@ def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
 
 
 class Sample(NamedTuple):
-    """An augmented image, its target, and factors `gains` (3,) by which its colors are changed later, see `recolor`."""
+    """An augmented image (3, H, W) uint8 and its target (H, W) uint8.
+
+    `gains` (3,) are the factors by which `recolor` later changes the image's brightness, contrast and saturation.
+    """
 
     image: torch.Tensor
     target: torch.Tensor
@@ -48,19 +51,26 @@ class Sample(NamedTuple):
 
 
 class Images(NamedTuple):
-    """A batch from the loader: `pixels` (N, 3, H, W) uint8, and each image's factors `gains` (N, 3), see `Sample`."""
+    """The images of a batch: `pixels` (N, 3, H, W) uint8, and their color factors `gains` (N, 3), see `Sample`."""
 
     pixels: torch.Tensor
     gains: torch.Tensor
 
     def on(self, device: torch.device) -> torch.Tensor:
-        """Move the images (N, 3, H, W), 0-255, to a device and change their colors there by `gains`."""
+        """Move the images to a device, change their colors there by `gains`, and return them (N, 3, H, W), 0-255.
+
+        The result is uint8 if all `gains` are 1, else float32.
+        """
         pixels = self.pixels.to(device, non_blocking=True)
         return pixels if bool((self.gains == 1).all()) else recolor(pixels, self.gains)
 
 
 class SampleIndex(NamedTuple):
-    """The index of a sample: the `epoch` of its augmentation, the index of its `image`, and a relative `resolution`."""
+    """The index of a sample, which determines its augmentation.
+
+    `epoch` and `image`, the index of the image, select the random numbers; `resolution` is a share of the full
+    resolution.
+    """
 
     epoch: int
     image: int
@@ -68,7 +78,9 @@ class SampleIndex(NamedTuple):
 
 
 class TrainingImages:
-    """The training images of a data set with their targets, scaled, and decoded only once if there is enough memory.
+    """The training images of a data set with their targets, scaled to `image_size`.
+
+    After `load`, they are read from memory or disk without decoding, if there is enough space.
 
     Args:
         data: the data set.
@@ -86,7 +98,7 @@ class TrainingImages:
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> Pair:
-        """Return an image and its target without augmentation, from memory or from their files."""
+        """Return an image and its target without augmentation, as `load` kept them or else decoded from their files."""
         return self._kept[index] if self._kept else self._fitted(*self.data.read_pair(self._pairs[index]))
 
     @property
@@ -97,14 +109,14 @@ class TrainingImages:
     def load(
         self, report: Callable[[int, int], None] | None = None, *, tell: Callable[[str], None] = lambda _: None
     ) -> None:
-        """Decode every image of the data set once, to check it, and keep the training images.
+        """Decode every image of the data set once, to check it, and keep the training images for later epochs.
 
         The images are kept in memory or, if they need more than `KEPT_SHARE` of the free memory, on disk; if they need
-        more than this share of the free disk space, they are not kept. Workers that are forked afterwards share the
-        images.
+        more than this share of the free disk space, they are not kept. Worker processes that are forked afterwards
+        share the images.
 
         Args:
-            report: called with (done, total).
+            report: called with (done, total), numbers of images.
             tell: called with remarks on how files were read.
 
         Raises:
@@ -139,7 +151,7 @@ class TrainingImages:
         return []
 
     def _fitted(self, image: RGBImage, label_map: LabelMap) -> Pair:
-        """Scale an image (H, W, 3) and its label map (H, W) to the network's size, and convert them to tensors."""
+        """Scale an image (H, W, 3) and its label map (H, W) as `image_size` says, and convert them to tensors."""
         pixels = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))  # (3, H, W)
         fitted: Pair = self._fit(pixels, tv_tensors.Mask(torch.from_numpy(label_map)))
         return fitted
@@ -151,7 +163,7 @@ def _nbytes(size: Size) -> int:
 
 
 def _slot(room: torch.Tensor, size: Size) -> Pair:
-    """View the first `_nbytes(size)` bytes of `room` as an image (3, H, W) and a target (H, W).
+    """View the first `_nbytes(size)` bytes of the uint8 tensor `room` as an image (3, H, W) and a target (H, W).
 
     The image's channels are last in memory.
     """
@@ -161,7 +173,7 @@ def _slot(room: torch.Tensor, size: Size) -> Pair:
 
 
 def _unnamed_file(folder: Path, nbytes: int) -> torch.Tensor:
-    """Return a tensor of `nbytes` bytes in a new memory-mapped file, which the system removes when the process ends."""
+    """Return a uint8 tensor of `nbytes` bytes, mapped from a new file that is removed when the process ends."""
     descriptor, path = mkstemp(dir=folder)
     try:
         if hasattr(os, "posix_fallocate"):  # without it, a full disk would end the process without a message
@@ -173,14 +185,14 @@ def _unnamed_file(folder: Path, nbytes: int) -> torch.Tensor:
 
 
 class SegmentationDataset(Dataset[Sample]):
-    """A data set of augmented images (3, H, W) uint8 and targets (H, W) uint8.
+    """A data set of augmented images and their targets.
 
-    Items are accessed by `SampleIndex`. The random numbers of an item depend only on epoch, image and seed, never on
-    the order of loading or the number of workers, so a resumed run sees the same samples as an uninterrupted run.
+    `dataset[SampleIndex(...)]` returns a `Sample`. Its random numbers depend only on epoch, image and seed, never on
+    the order of loading or the number of workers, so that a resumed run gets the same samples as an uninterrupted run.
 
     Args:
         images: the pairs of images and targets.
-        transform_of: a function that returns the transform (torchvision v2) for a resolution.
+        transform_of: a function that returns the transform (torchvision v2) for the `resolution` of a `SampleIndex`.
         color_jitter: the largest relative change of brightness, contrast and saturation.
         seed: the seed of all samples.
     """
@@ -209,11 +221,18 @@ class SegmentationDataset(Dataset[Sample]):
 
 
 class EpochBatches(Sampler[list[SampleIndex]]):
-    """Shuffled batches of `SampleIndex` for one of `world` processes, which share each batch.
+    """A sampler that yields one process's part of each shuffled batch of an epoch, as a list of `SampleIndex`.
 
     Batch normalization cannot train on a batch of one image. Unless `batch_size` is 1, a last batch of too few images
     is therefore merged with the previous batch, and a data set of too few images repeats its samples. Set `epoch` and
-    `start` (the first batch) before iterating; a change of `resolution` takes effect with the next batch.
+    `start` (the index of the first batch) before iterating; a change of `resolution` takes effect with the next batch.
+
+    Args:
+        length: the number of images in the data set.
+        batch_size: the number of images of a batch in each process.
+        seed: the seed of the order.
+        rank: the index of this process.
+        world: the number of processes.
     """
 
     def __init__(self, length: int, *, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
@@ -250,7 +269,7 @@ class EpochBatches(Sampler[list[SampleIndex]]):
 def collate(samples: Sequence[Sample], *, fill: tuple[int, int, int]) -> tuple[Images, torch.Tensor]:
     """Stack samples of unequal size: images are padded right and bottom with `fill`, targets with `IGNORE_INDEX`.
 
-    Returns images and targets (N, H, W) int64 of the largest height and width in the batch.
+    Returns the images and the targets (N, H, W) int64; H and W are the largest height and width in the batch.
     """
     height = max(sample.image.shape[-2] for sample in samples)
     width = max(sample.image.shape[-1] for sample in samples)
@@ -265,14 +284,14 @@ def collate(samples: Sequence[Sample], *, fill: tuple[int, int, int]) -> tuple[I
 def load_batches(
     dataset: SegmentationDataset, batches: EpochBatches, *, workers: int, fill: tuple[int, int, int], pin: bool = False
 ) -> Iterable[tuple[Images, torch.Tensor]]:
-    """Load `batches` in `workers` other processes, or in this process if `workers` is 0.
+    """Return an iterable that loads `batches` and yields the images and targets of each batch, see `collate`.
 
     Args:
         dataset: the samples.
         batches: the indices of the samples of each batch.
-        workers: the number of other processes.
+        workers: the number of processes that load samples; with 0, this process loads them.
         fill: the color (RGB, 0-255) with which images are padded to the size of the largest image in the batch.
-        pin: whether batches are in pinned memory, from which copies to a GPU are faster.
+        pin: whether batches are placed in pinned memory, from which copies to a GPU are faster.
     """
     loader: DataLoader[Any] = DataLoader(
         dataset,

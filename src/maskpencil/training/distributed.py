@@ -25,7 +25,7 @@ PATIENCE = timedelta(hours=12)
 def build_accelerator(*, on_cpu: bool, precision: str = "auto", tracker: str | None = None) -> Accelerator:
     """Connect this process with the other processes that torchrun, accelerate launch or srun started.
 
-    If none of them did, use only the current process.
+    If none of these programs started this process, use only this process.
 
     Args:
         on_cpu: whether to train on the CPU.
@@ -63,7 +63,7 @@ def shared(accelerator: Accelerator, value: T) -> T:
 
 @contextmanager
 def in_turn(accelerator: Accelerator) -> Iterator[None]:
-    """Run the block in one process after the other, beginning with the main process."""
+    """Run the code of a `with` block in one process after the other, beginning with the main process."""
     for turn in range(accelerator.num_processes):
         if turn == accelerator.process_index:
             yield

@@ -22,7 +22,7 @@ _TOLERANCE = 1e-2
 
 
 class Interception(TorchFunctionMode):
-    """A context in which a subclass makes the calls of torch's functions, by `call`."""
+    """A context in which each call of a torch function is made by the method `call`, which subclasses define."""
 
     def __torch_function__(
         self,
@@ -54,7 +54,7 @@ class Folded(Interception):
         self._means = {id(layer.running_mean) for layer in folds.values()}
 
     def call(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Fold into convolutions, and skip the normalizations that were folded."""
+        """Compute convolutions with their folds, skip normalizations that were folded, and call all other functions."""
         if func is functional.conv2d and args[1] in self._folds:
             images, kernel, bias, *others = args
             layer = self._folds[kernel]
@@ -69,10 +69,10 @@ class Folded(Interception):
 
 
 def find_folds(backbone: Backbone) -> Folds:
-    """Find the batch normalization layers of a backbone that can be folded; it is put into evaluation mode.
+    """Find the batch normalization layers of a backbone that can be folded; put the backbone into evaluation mode.
 
-    A layer can be folded if it has a scale and a shift and is applied to the result of a convolution. Nothing is
-    folded if this would change the features of the backbone, as where a convolution's result is used twice.
+    A layer can be folded if it has a scale and a shift and is applied to the result of a convolution. Return {} if
+    folding would change the features of the backbone, for example because a convolution's result is used twice.
     """
     layers = [layer for layer in backbone.modules() if isinstance(layer, nn.BatchNorm2d) and layer.affine]
     count, *size = _PROBE

@@ -35,7 +35,7 @@ class Trial:
 def find_learning_rate(trainer: Trainer) -> Trial:
     """Train up to `STEPS` steps at rates rising from `LOWEST` to `HIGHEST`; the trainer cannot be used afterwards.
 
-    The result is the rate at which the loss falls most steeply per logarithm of the rate, before its minimum.
+    Return a `Trial` with the rate at which the loss falls most steeply per logarithm of the rate, before its minimum.
 
     Raises:
         TrainingError: the loss is not a finite number even at the lowest rate, or does not fall at any rate.

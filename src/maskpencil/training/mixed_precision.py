@@ -1,4 +1,4 @@
-"""Run the forward pass of training in mixed precision: each convolution in the format in which it trains fastest."""
+"""Run the forward pass of training in mixed precision, except depthwise convolutions on a CPU, which run in fp32."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,14 +14,14 @@ from maskpencil.training.folding import Folded, Folds
 def training_autocast(
     device: torch.device, precision: str, *, compiled: bool = False, folds: Folds | None = None
 ) -> Iterator[None]:
-    """Run the block in mixed precision; on a CPU, run depthwise convolutions in fp32, see `cpu.FastDepthwise`.
+    """Run the code of a `with` block in `precision`; on a CPU, depthwise convolutions run in fp32, see `FastDepthwise`.
 
     Args:
         device: the device of the network.
         precision: fp32, bf16 or fp16.
-        compiled: whether the network is compiled; if so, depthwise convolutions are treated as all others, and nothing
-            is folded.
-        folds: the batch normalization layers to fold, see `folding`.
+        compiled: whether the network is compiled; if so, depthwise convolutions run in `precision` too, and `folds` is
+            ignored.
+        folds: the batch normalization layers to fold into convolutions, see `folding`.
     """
     with ExitStack() as contexts:
         contexts.enter_context(autocast(device, precision))

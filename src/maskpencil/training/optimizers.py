@@ -111,7 +111,7 @@ class Muon(torch.optim.AdamW):
 def can_turn(parameter: Tensor) -> bool:
     """Return whether Muon can update `parameter` by its orthogonalized momentum.
 
-    The parameter must be a kernel (K, C, h, w) with C > 1 channels and at most `MAX_FILTERS` filters K, not all zeros.
+    It can update a kernel (K, C, h, w) with C > 1 channels and at most `MAX_FILTERS` filters K that is not all zeros.
     """
     return parameter.ndim == 4 and parameter.shape[1] > 1 and len(parameter) <= MAX_FILTERS and bool(parameter.any())
 
@@ -120,7 +120,7 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     """Change the singular values of a matrix (m, n) to values of about 0.7 to 1.2, and keep its singular vectors.
 
     Singular values below a thousandth of the matrix's norm become less than 0.7; a zero matrix stays zero. The
-    polynomial of the Newton-Schulz iteration is evaluated on square matrices with the shorter side of the matrix.
+    polynomial of the Newton-Schulz iteration is evaluated on square matrices of the size of the matrix's shorter side.
     """
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonalized(matrix.mT).mT

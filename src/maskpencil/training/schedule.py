@@ -9,13 +9,13 @@ COARSE = 1 / 2
 """The resolution of the first part of a run, as a share of the full resolution."""
 
 COARSE_WORK = COARSE**2
-"""The work for a coarse image, as a share of the work for an image at full resolution."""
+"""The work for an image at the resolution `COARSE`, as a share of the work for an image at full resolution."""
 
 WARM_UP = 0.1
-"""The share of the work in which the learning rate of one cycle rises."""
+"""The share of the work during which the learning rate of the one-cycle schedule rises."""
 
 LOWEST = 0.01
-"""The lowest learning rate of one cycle, as a share of the highest."""
+"""The lowest learning rate of the one-cycle schedule, as a share of its highest learning rate."""
 
 VALIDATION_SHARE = 0.1
 """The approximate share of a time budget that is spent on validation."""
@@ -24,10 +24,10 @@ LAST_VALIDATION_SHARE = 0.2
 """The largest share of a time budget that is reserved for the last validation."""
 
 MIN_BUDGET_WITH_GRAPH = 20.0
-"""The smallest time budget, in seconds, with which the graph of the model is written."""
+"""The smallest time budget, in seconds, with which the OpenVINO graph of the model is written."""
 
 QUICK_START_SHARE = 0.25
-"""If starting takes more than this share of a time budget, no graph is written."""
+"""If starting takes this share of a time budget or more, no graph is written."""
 
 CLOCK = ("seconds", "other_seconds", "validation_seconds", "validated", "saving_seconds", "graph_seconds")
 """The fields of `Progress` that depend on the clock."""
@@ -49,7 +49,7 @@ class Progress:
         validation_seconds: the duration of a validation on all images.
         validated: the seconds from the start of the run to the end of the last validation.
         saved: the value of `seconds` at the last checkpoint.
-        saving_seconds: the duration of writing model and checkpoint.
+        saving_seconds: the duration of writing model, preview and checkpoint.
         graph_seconds: the duration of writing the model's OpenVINO graph; 0 if a time budget leaves no time for it.
         accumulate: the number of micro-batches per batch.
         processes: the number of processes that share a batch.
@@ -74,9 +74,9 @@ class Progress:
     ended: bool = False
 
     def share_among(self, processes: int, *, batches: int) -> None:
-        """Convert the numbers of batches and steps to another number of `processes`.
+        """Convert `batch`, `step` and `loss_sum` to another number of `processes`.
 
-        `batches` is the number of batches of an epoch with this number of processes.
+        `batches` is the number of batches of an epoch with the new number of processes.
         """
         if processes != self.processes:
             whole = self.batch
@@ -139,11 +139,11 @@ class EpochSchedule:
         return COARSE if progress.epoch < self.coarse_epochs else 1.0
 
     def has_ended(self, progress: Progress) -> bool:
-        """Check whether no step is left."""
+        """Return whether no step is left."""
         return progress.epoch >= self.epochs
 
     def should_validate(self, progress: Progress) -> bool:
-        """Check whether to validate after the epoch that has just ended."""
+        """Return whether to validate after the epoch that has just ended."""
         return progress.epoch % self.validate_every == 0 or progress.ended
 
     def epoch_text(self, epoch: int) -> str:
@@ -207,7 +207,8 @@ class TimeBudgetSchedule:
     def affords_graph(self, progress: Progress) -> bool:
         """Return whether there is time to write the model's OpenVINO graph, for a faster first prediction on a CPU.
 
-        The budget must be at least `MIN_BUDGET_WITH_GRAPH`, and less than `QUICK_START_SHARE` of it may be spent.
+        There is time if the budget is at least `MIN_BUDGET_WITH_GRAPH`, and less than the share `QUICK_START_SHARE` of
+        the budget has been spent.
         """
         return self.budget >= MIN_BUDGET_WITH_GRAPH and self.done(progress) < QUICK_START_SHARE * self.budget
 

@@ -63,8 +63,9 @@ def choose_stride(
 def soft_mean_iou(label_maps: Iterable[torch.Tensor], stride: int) -> float:
     """Compute how well masks are kept if they are reduced by `stride` and bilinearly enlarged again, 0..1.
 
-    It is the mean over the classes of the soft IoU: the sum of the smaller of share and truth over all pixels, divided
-    by the sum of the larger, where share (0..1) is the enlarged mask of a class and truth (0 or 1) the mask.
+    The result is the mean over the classes of the soft IoU: the sum over all pixels of the smaller of share and truth,
+    divided by the sum of the larger of the two. The share (0..1) is a pixel of the enlarged mask of a class, the truth
+    (0 or 1) is the same pixel of the mask itself.
 
     Args:
         label_maps: class numbers (H, W) uint8; `IGNORE_INDEX` pixels are not counted.

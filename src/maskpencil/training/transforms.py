@@ -1,4 +1,4 @@
-"""Transform image and target together: targets by nearest neighbor, padded with `IGNORE_INDEX`.
+"""Transform image and target together; targets are scaled by nearest neighbor and padded with `IGNORE_INDEX`.
 
 Colors are changed later, in whole batches on the device of the network.
 """
@@ -49,7 +49,10 @@ class RandomScaleCrop(v2.Transform):
         self.size, self.scale, self.fill = size, scale, fill
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw a random window: the part of the image (top, left, height, width), its new size, and the padding."""
+        """Draw a random window: the part of the image (top, left, height, width), its new size, and the padding.
+
+        The padding is (left, top, right, bottom).
+        """
         scale = math.exp(_uniform(math.log(self.scale[0]), math.log(self.scale[1])))
         starts, lengths, scaled, before, after = [], [], [], [], []
         for side, window in zip(_size(flat_inputs), self.size, strict=True):
@@ -86,9 +89,13 @@ def training_transform(
     flip: float,
     fill: tuple[int, int, int],
 ) -> Augmentation:
-    """Build the augmentation: random scaling, a random window of `crop_size` (None for the whole image), mirroring.
+    """Build the augmentation: random scaling by `scale`, a random window of `crop_size`, and mirroring left to right.
 
-    `flip` is the probability of mirroring left to right.
+    Args:
+        crop_size: (height, width) of the window; if None, images are neither scaled nor cut.
+        scale: the smallest and the largest factor.
+        flip: the probability of mirroring.
+        fill: the color (RGB, 0-255) of the window outside the image.
     """
     window = RandomScaleCrop(crop_size, scale=scale, fill=fill) if crop_size else v2.Identity()
     steps: list[v2.Transform] = [window]

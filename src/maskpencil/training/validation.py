@@ -68,7 +68,13 @@ class Validation:
 
 @dataclass(frozen=True)
 class _Count:
-    """The confusion counts (K, K) of one process, whether its time ran out, and whether outputs were not finite."""
+    """The confusion counts of one process.
+
+    Args:
+        pixels: the counts (K, K), by target and predicted class.
+        cut: whether the time of the process ran out.
+        broken: whether outputs of the network were not finite.
+    """
 
     pixels: npt.NDArray[np.int64]
     cut: bool

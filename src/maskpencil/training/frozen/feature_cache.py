@@ -1,4 +1,4 @@
-"""Cache the features of a frozen backbone: computed once for every image, then read from memory-mapped files."""
+"""Cache the features of a frozen backbone: computed once for each view of an image, read from memory-mapped files."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ IMAGES_AT_ONCE = 4
 """The number of images in one batch for the backbone."""
 
 IMAGES_READ_AHEAD = 64
-"""The largest number of decoded images in memory while the images are identified."""
+"""The largest number of decoded images in memory while the images are hashed for the name of the cache folder."""
 
 SHAPES = "shapes.json"
 TARGETS = "targets"
@@ -41,7 +41,7 @@ class FeatureCache:
     """Features and targets of randomly augmented versions (views) of images, as memory-mapped files.
 
     Args:
-        path: the folder of the files.
+        path: the folder of the memory-mapped files.
         images: the number of images.
         views: the number of views of each image; row v * images + i is view v of image i.
         tensors: the features (views * images, H/stride, W/stride, C) of each stride, the coarsest first.
@@ -60,14 +60,17 @@ class FeatureCache:
         return self.targets.shape[1], self.targets.shape[2]
 
     def batch(self, places: Sequence[SampleIndex]) -> tuple[Features, torch.Tensor]:
-        """Read features and targets (N, H, W) int64 of the samples `places`; epoch e uses view e modulo `views`."""
+        """Read the features of the samples `places`, see `Features`, and their targets (N, H, W) int64.
+
+        Epoch e uses view e modulo `views`.
+        """
         rows = torch.tensor([place.epoch % self.views * self.images + place.image for place in places])
         # channels last in memory, as the backbone's output
         return tuple(tensor[rows].permute(0, 3, 1, 2) for tensor in self.tensors), self.targets[rows].long()
 
 
 class CachedBatches:
-    """A loader of batches of features instead of images."""
+    """A loader that yields the features and the targets of each batch, see `FeatureCache.batch`."""
 
     def __init__(self, cache: FeatureCache, batches: Iterable[Sequence[SampleIndex]]) -> None:
         self.cache, self.batches = cache, batches
@@ -129,11 +132,11 @@ def cached_features(
         network: the network with the frozen backbone.
         dataset: the images.
         views: the views of each image.
-        announce: called with a line on the size of the files before they are written.
+        announce: called with a line that gives the size of the files to be written, or says that features are reused.
         report: called with (done, total), numbers of views.
 
     Raises:
-        OutputError: the disk has too little space, or cannot be written.
+        OutputError: the disk has too little space, or cannot be written to.
         TrainingError: the features are not finite, or too large for the precision.
     """
     dtype = torch.float32 if segmenter.runtime.precision == "fp32" else torch.float16
@@ -160,8 +163,12 @@ def _compute(
 ) -> None:
     """Write the features of all views, and their targets, into the folder `place`.
 
-    `places` are the indices of the views, in the order in which the files store them; `features_of` computes the
-    features and targets of the views that it is given.
+    `places` are the indices of the views, in the order in which the files store them; `features_of` computes features
+    {s: (N, H/s, W/s, C)} and targets (N, H, W) of the views with the given indices.
+
+    Raises:
+        OutputError: the disk has too little space, or cannot be written to.
+        TrainingError: the features are not finite, or too large for `dtype`.
     """
     first, target = features_of(places[:1])
     size = target.shape[1:]
@@ -207,7 +214,7 @@ def _features(
 ) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
     """Compute features {s: (N, H/s, W/s, C)} and targets (N, H, W) of the views `places`, padded to `size`."""
     fill = segmenter.preprocessing.fill
-    # an additional sample of the full size makes `collate` pad the others
+    # an additional sample of the full size makes `collate` pad the other samples
     blank = Sample(torch.zeros(3, *size, dtype=torch.uint8), torch.zeros(size, dtype=torch.uint8), torch.ones(3))
     padded, targets = collate([*(dataset[place] for place in places), blank], fill=fill)
     device = next(network.parameters()).device
@@ -219,7 +226,7 @@ def _features(
 
 
 def _kept(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Convert features to the precision of the cache, on the CPU.
+    """Convert features to `dtype`, the precision of the cache, and move them to the CPU.
 
     Raises:
         TrainingError: the features are not finite, or too large for this precision.
@@ -228,8 +235,8 @@ def _kept(features: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if not bool(kept.isfinite().all()):
         if not bool(features.isfinite().all()):
             raise TrainingError(
-                "the frozen backbone gives features that are not finite numbers; check its weights, or try "
-                "--precision fp32"
+                "the frozen backbone gives features that are not finite numbers; try --precision fp32, or other "
+                "--weights"
             )
         raise TrainingError(
             f"the frozen backbone gives features of up to {float(features.abs().max()):.3g}, more than {dtype} holds; "

@@ -49,7 +49,7 @@ class Whitening:
 
     @property
     def coordinates(self) -> list[nn.Parameter]:
-        """The kernels and biases of all score layers for whitened features."""
+        """The converted weights: the kernel and the bias, for whitened features, of each score layer."""
         return [parameter for layer in self.layers for parameter in (layer.kernel, layer.bias)]
 
     @torch.no_grad()
@@ -68,7 +68,7 @@ class Whitening:
     def take_gradients(self, l2: float) -> float:
         """Compute the gradients of the coordinates from the gradients of the network's weights.
 
-        They include the gradients of an L2 penalty: `l2` / 2 times the sum of the squared kernels for whitened
+        The results include the gradients of an L2 penalty: `l2` / 2 times the sum of the squared kernels for whitened
         features. Return this penalty.
         """
         return sum(layer.take_gradients(l2) for layer in self.layers)
@@ -118,7 +118,13 @@ def _double(tensor: Tensor) -> Tensor:
 
 
 def _moments(parts: Iterable[Tensor], scale: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Compute the mean (C,) of `scale` * features (N, h, w, C), and the Cholesky factor (C, C) of their covariance."""
+    """Compute the mean (C,) of `scale` * features, and the Cholesky factor (C, C) of their covariance.
+
+    `parts` are the features (N, h, w, C) of some images each. The variance is increased by `RIDGE`.
+
+    Raises:
+        TrainingError: the covariance is not finite.
+    """
     count, total, squares = 0, torch.zeros(()), torch.zeros(())
     for part in parts:
         cells = part.to(device).float().flatten(0, 2) * scale
@@ -132,8 +138,8 @@ def _moments(parts: Iterable[Tensor], scale: float, device: torch.device) -> tup
     correlation.diagonal().add_(RIDGE)
     if not bool(correlation.isfinite().all()):
         raise TrainingError(
-            "the features of the frozen backbone are too large for --optimizer lbfgs; check its weights, or give "
-            "--optimizer adamw"
+            "the covariance of the frozen backbone's features is not finite, as --optimizer lbfgs requires; give other "
+            "--weights, or --optimizer adamw"
         )
     return mean, deviation[:, None] * torch.linalg.cholesky(correlation)
 
