@@ -29,6 +29,19 @@ def test_settings_of_a_run_that_were_made_to_do_harm_are_refused_in_one_line(tmp
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("epochs: many\n", r"config\.yaml: --epochs must be a whole number, but got 'many'"),
+        ("hue: 3\nsize: 4\n", r"config\.yaml: unknown training settings: hue, size; remove them"),
+    ],
+)
+def test_an_error_in_the_settings_of_a_run_names_the_file(tmp_path, text, expected):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=expected):
+        read_config(tmp_path / "config.yaml")
+
+
 def test_settings_in_a_pipe_are_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "config.yaml")
     with pytest.raises(ConfigError, match=r"config\.yaml: cannot be read as training settings"):

@@ -102,3 +102,8 @@ def test_the_head_has_an_l2_penalty_only_where_it_is_fitted_exactly():
     assert penalty(freeze="backbone", optimizer="lbfgs") == 0.01
     assert penalty(freeze="backbone", optimizer="lbfgs", head_l2=0.0) == 0
     assert penalty(recipe="tutorial") == 1e-3
+
+
+def test_whole_images_are_not_scaled_and_config_yaml_says_so():
+    assert resolve(TrainConfig(crop_size="none"), SIZES).scale == (1.0, 1.0)
+    assert resolve(TrainConfig(), SIZES).scale == (0.8, 1.3)

@@ -371,6 +371,7 @@ def test_a_checkpoint_is_written_by_the_clock_too(tiny_folder, tmp_path, monkeyp
             "--optimizer lbfgs needs the convex loss cross-entropy",
         ),
         ({"freeze": "backbone", "coarse_share": 0.5}, "--coarse-share needs images, not cached features"),
+        ({"crop_size": "none", "scale": (0.5, 2)}, "--scale needs training windows; give a --crop-size, or leave out"),
     ],
 )
 def test_settings_that_cannot_work_together_leave_no_run_folder(settings, expected, tiny_folder, tmp_path):

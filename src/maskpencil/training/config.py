@@ -336,7 +336,7 @@ class TrainConfig:
         known = [field.name for field in fields(cls)]
         unknown = sorted({*map(str, entries)} - {*known})
         if unknown:
-            hint = did_you_mean(unknown[0], known) if len(unknown) == 1 else ""
+            hint = (did_you_mean(unknown[0], known) if len(unknown) == 1 else "") or "; remove them"
             raise ConfigError(f"unknown training settings: {', '.join(unknown)}{hint}")
         return cls(**entries)
 
@@ -357,7 +357,10 @@ def read_config(path: Path) -> TrainConfig:
             f"{path}: cannot be read as training settings; expected lines `name: value`, but it holds a "
             f"{type(entries).__name__}"
         )
-    return TrainConfig.from_dict(entries)
+    try:
+        return TrainConfig.from_dict(entries)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def write_config(path: Path, config: TrainConfig) -> None:

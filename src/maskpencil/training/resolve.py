@@ -100,8 +100,12 @@ def resolve(config: TrainConfig, sizes: Mapping[str, Sequence[Size]], label_maps
     Raises:
         ConfigError: a setting is invalid, or the backbone is unknown.
     """
-    config, reason = _with_stride(filled(config), sizes["train"], label_maps)
-    return replace(make_plan(_fill(config, sizes)), notes=(reason,) if reason else ())
+    complete, reason = _with_stride(filled(config), sizes["train"], label_maps)
+    if complete.crop_size == "none":
+        if config.scale not in (None, (1.0, 1.0)):
+            raise ConfigError("--scale needs training windows; give a --crop-size, or leave out --scale")
+        complete = replace(complete, scale=(1.0, 1.0))
+    return replace(make_plan(_fill(complete, sizes)), notes=(reason,) if reason else ())
 
 
 def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConfig:
