@@ -202,5 +202,5 @@ def test_bytes_are_counted_as_wider_numbers_are(classes: int) -> None:
     assert matrices[0].images == 1
     if classes < 255:
         prediction[target < classes] = classes
-        with pytest.raises(DataError, match=f"predictions must be classes 0 to {classes - 1}, but got {classes}"):
+        with pytest.raises(DataError, match=f"must be class indices from 0 to {classes - 1}, but got {classes}"):
             matrices[0].update(target.astype(np.uint8), prediction.astype(np.uint8))

@@ -98,7 +98,7 @@ def ways_of(model: Path, device: str) -> list[Way]:
 
 
 def memory_of(way: Way, model: Path, image: RGBImage) -> int:
-    """Measure the peak memory, in bytes, of a new process that segments an image twice in a runtime and precision.
+    """Measure the peak memory, in bytes, of a new process that segments an image twice by the runtime of `way`.
 
     On cuda the memory of the GPU is measured, else main memory.
     """
@@ -186,7 +186,7 @@ def compare_runtimes(
     memory = [memory_of(way, model, images[0]) for way in ways]
     colors = {way.name: way.load(model) for way in ways}
     found = {name: [one(image) for image in images] for name, one in colors.items()}
-    has_torch = is_installed("torch") and not is_exported(model)  # whose operations are not known
+    has_torch = is_installed("torch") and not is_exported(model)  # the operations of exported files are not known
     products = _products(device) if has_torch else {}
     calls = {name: _on_all(one, images) for name, one in colors.items()}
     seconds = interleaved({**calls, **products}, repeats=repeats)

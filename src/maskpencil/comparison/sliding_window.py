@@ -1,4 +1,4 @@
-"""Compare the speed of a fully convolutional classifier with the speed of the same classifier on every window."""
+"""Compare the speed of a fully convolutional classifier with that of the same classifier on each window separately."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,7 +67,8 @@ def compare(
 ) -> SlidingWindowResult:
     """Time the dense classifier, windows in batches and single windows, in turns, on normalized images (N, 3, H, W).
 
-    The scores differ only because windows are padded with zeros where the dense classifier sees the pixels around them.
+    The scores differ only because each window is padded with zeros, where the dense classifier sees the pixels around
+    the window.
 
     Raises:
         ConfigError: the images are smaller than a window.
@@ -106,7 +107,7 @@ def main_classes(result: SlidingWindowResult) -> list[int]:
 
 
 def figure(images: Sequence[RGBImage], result: SlidingWindowResult) -> RGBImage:
-    """Draw each image beside the heatmaps of its main class by the dense classifier and by the windows."""
+    """Draw a sheet (H, W, 3): each image beside the heatmaps of its main class by the dense classifier and windows."""
     rows = [
         [
             image,

@@ -1,17 +1,18 @@
 """Compare the boundaries of classes in target and prediction: boundary F1 and Boundary IoU.
 
-A boundary pixel is a pixel next to a pixel (of the 4 neighbors) of another class. Pixels whose target is ignored belong
-to no class in either map, and make no boundary; neither does the border of the image. Distances are between the centers
-of pixels.
+A boundary pixel is a pixel that has a pixel of another class among its 4 neighbors. Pixels whose target is ignored
+belong to no class in either map, and make no boundary; neither does the border of the image. Distances are between the
+centers of pixels.
 
-Boundary F1 asks whether the boundary is where it should be. Precision is the share of the predicted boundary pixels of
-a class with a boundary pixel of the same class in the target at most `TOLERANCE` of the image's diagonal away, and at
-least one pixel; recall is the same with the maps exchanged.
+Boundary F1 measures whether the boundary is in the right place. A boundary pixel of a class matches if the other map
+has a boundary pixel of the same class within a distance of `TOLERANCE` times the image's diagonal, but at least one
+pixel. Precision is the share of the predicted boundary pixels that match, recall the share of the target's boundary
+pixels that match.
 
-Boundary IoU is the IoU of the class within the bands along the boundaries: in each map only the pixels count that are
-at most `BAND` of the diagonal, and at least one pixel, away from a boundary pixel of that map.
+Boundary IoU is the IoU of the class within the bands along the boundaries. The band of a map consists of the pixels
+within a distance of `BAND` times the diagonal, but at least one pixel, from a boundary pixel of the map.
 
-Both are computed from counts summed over all images.
+Both scores are computed from counts summed over all images.
 
 Sources: Csurka, Larlus, Perronnin, "What is a good evaluation measure for semantic segmentation?", BMVC 2013; Cheng et
 al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR 2021.
@@ -40,11 +41,11 @@ _PLANES = 64
 """The number of classes whose boundaries are dilated together, as the bits of one number."""
 
 _NEAR = 5**2
-"""The largest squared distance for which boundaries are dilated; the few pixels without a match so near are compared
-with each pixel of the disk."""
+"""The largest squared distance, in pixels, for which matches are found by dilation. For the few pixels without a match
+at this distance, `_has_farther` tries every offset up to the full distance."""
 
 _OFFSETS_AT_ONCE = 16
-"""The number of distances that are tried before the pixels with a match are left out."""
+"""The number of offsets that are tried before the pixels that have found a match are left out."""
 
 _BYTES = 256
 """The number of values of a uint8 number."""
@@ -102,7 +103,7 @@ def squared_distance(size: tuple[int, ...], share: float) -> int:
 
 
 def boundary_pixels(label_map: LabelMap) -> Flags:
-    """Return which pixels (H, W) have a class, and one of another class among their 4 neighbors."""
+    """Return a boolean mask (H, W) of the pixels of a class with a pixel of another class among their 4 neighbors."""
     found = np.zeros(label_map.shape, dtype=bool)
     known = label_map != IGNORE_INDEX
     for one, other in (
@@ -116,13 +117,16 @@ def boundary_pixels(label_map: LabelMap) -> Flags:
 
 
 def matched(one: Boundary, other: Boundary, size: tuple[int, ...], reach: int) -> Flags:
-    """Return which of the pixels of a boundary, (n,), have a pixel of the same class in another one within reach.
+    """Return, for each of the n pixels of a boundary, whether another boundary has a pixel of its class within reach.
 
     Args:
         one: the boundary.
         other: the other boundary.
         size: (H, W) of the image.
         reach: the largest squared distance, in pixels.
+
+    Returns:
+        (n,) booleans.
     """
     found = np.zeros(len(one.places), dtype=bool)
     near = min(reach, _NEAR)
@@ -142,14 +146,14 @@ def matched(one: Boundary, other: Boundary, size: tuple[int, ...], reach: int) -
 
 
 def _has_farther(one: Boundary, other: Boundary, size: tuple[int, ...], near: int, reach: int) -> Flags:
-    """Return which of the pixels `one`, (n,), have a pixel of the same class in `other` farther than `near`.
+    """Return, for each of the n pixels `one`, whether `other` has a pixel of its class farther than `near`: (n,).
 
     Args:
         one: some boundary pixels.
         other: the other boundary.
         size: (H, W) of the image.
-        near: the squared distance that is exceeded.
-        reach: the largest squared distance.
+        near: the squared distance, in pixels, that the pixel in `other` must exceed.
+        reach: the largest squared distance, in pixels.
     """
     radius = isqrt(reach)
     width = size[1] + 2 * radius

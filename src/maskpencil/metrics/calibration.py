@@ -22,14 +22,14 @@ class CalibrationCounts:
         self.pixels = np.zeros(shape, np.int64)
         """(K, BINS): the number of pixels by predicted class and bin of confidence."""
         self.hits = np.zeros(shape, np.int64)
-        """(K, BINS): the number of them that are right."""
+        """(K, BINS): the number of these pixels whose predicted class is right."""
         self.confidence = np.zeros(shape, np.float64)
-        """(K, BINS): the sum of their confidences."""
+        """(K, BINS): the sum of the confidences of these pixels."""
 
     def update(self, target: LabelMap, prediction: LabelMap, confidence: npt.NDArray[np.floating]) -> float:
         """Add an image: target, prediction and the confidence in 0..1 of the predicted class, (H, W) each.
 
-        Pixels of target 255 are left out. Returns the mean confidence of the others; NaN if there are none.
+        Pixels of target 255 are left out. Returns the mean confidence of all other pixels; NaN if there are none.
         """
         shape, size = self.pixels.shape, self.pixels.size
         counted = target != IGNORE_INDEX
@@ -62,9 +62,9 @@ class CalibrationCounts:
         ]
 
     def error(self) -> float:
-        """Compute the expected calibration error: the mean over all pixels of |accuracy - confidence| of their bin.
+        """Compute the expected calibration error; NaN if no pixel was counted.
 
-        NaN if no pixel was counted.
+        This is the mean, over all pixels, of |accuracy - mean confidence| of the bin to which the pixel belongs.
         """
         return _error(self.pixels.sum(axis=0), self.hits.sum(axis=0), self.confidence.sum(axis=0))
 

@@ -1,4 +1,4 @@
-"""Count pairs of target and prediction over a whole data set, and compute the FCN paper's scores, such as mean IoU."""
+"""Count pixels by target and predicted class over a whole data set, and compute scores such as mean IoU from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -150,9 +150,14 @@ class PixelMeasures:
 
 
 def pixel_measures(hits: npt.NDArray[Any], target: npt.NDArray[Any], predicted: npt.NDArray[Any]) -> PixelMeasures:
-    """Compute scores from the pixels (..., K) of each class that are right, in the target, and in the prediction.
+    """Compute scores from pixel counts (..., K) by class.
 
     The means leave out classes that occur neither in targets nor in predictions.
+
+    Args:
+        hits: the number of pixels that have the class in the target and in the prediction.
+        target: the number of pixels that have the class in the target.
+        predicted: the number of pixels that have the class in the prediction.
     """
     iou, accuracy = ratio(hits, target + predicted - hits), ratio(hits, target)
     return PixelMeasures(
@@ -180,5 +185,5 @@ def mean_of_present(values: Values) -> Values:
 
 
 def plain(value: float) -> float | None:
-    """Return a number for JSON, which has no NaN: None instead."""
+    """Return a number for JSON: None in place of NaN, which JSON does not have."""
     return None if np.isnan(value) else float(value)

@@ -16,7 +16,7 @@ _SHORTS = 2**16
 """The number of values of a uint16 number."""
 
 _EXACT = 2**24
-"""OpenCV returns counts as float32, which holds whole numbers up to this exactly."""
+"""The largest count that is exact: OpenCV returns counts as float32."""
 
 
 def histogram(values: npt.NDArray[np.integer], bins: int, counted: Flags | None = None) -> npt.NDArray[np.int64]:
@@ -36,14 +36,17 @@ def histogram(values: npt.NDArray[np.integer], bins: int, counted: Flags | None 
 def pair_counts(
     target: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer], num_classes: int
 ) -> npt.NDArray[np.int64]:
-    """Count the pixels (K, K) of each pair of class in the target (rows) and in the prediction (columns).
+    """Count the pixels of each pair of target class (rows) and predicted class (columns): (K, K).
 
-    See `ConfusionMatrix.update`.
+    Arguments and errors are those of `ConfusionMatrix.update`.
     """
     target, prediction = np.asarray(target), np.asarray(prediction)
     for name, array in (("target", target), ("prediction", prediction)):
         if array.dtype.kind not in "biu":
-            raise DataError(f"{name} must be an array of whole class numbers, but got {array.dtype}")
+            raise DataError(
+                f"{name} must be an array of integers, the class indices, but got {array.dtype}; convert it, such as "
+                f"with {name}.astype(np.int64)"
+            )
     if target.shape != prediction.shape:
         raise DataError(f"target and prediction must have equal shapes, but got {target.shape} and {prediction.shape}")
     if target.dtype == prediction.dtype == np.uint8 and target.ndim == 2:
@@ -54,7 +57,7 @@ def pair_counts(
     rows, columns = target[counted].astype(np.int64), prediction[counted].astype(np.int64)
     if columns.size and (columns.min() < 0 or columns.max() >= num_classes):
         strange = columns.min() if columns.min() < 0 else columns.max()
-        raise DataError(f"predictions must be classes 0 to {num_classes - 1}, but got {strange}")
+        raise DataError(f"predictions must be class indices from 0 to {num_classes - 1}, but got {strange}")
     counts = np.bincount(rows * num_classes + columns, minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes)
 
@@ -62,7 +65,10 @@ def pair_counts(
 def _histogram(
     maps: Sequence[npt.NDArray[np.integer]], bins: Sequence[int], counted: Flags | None = None
 ) -> npt.NDArray[np.int64]:
-    """Count the pixels of each combination of values of several maps (H, W), each less than its number of bins."""
+    """Count the pixels of each combination of values of several maps (H, W), and return an array of the shape `bins`.
+
+    Pixels at which a map has a value of its number of bins or more are left out.
+    """
     import cv2  # slow to import
 
     counts = np.zeros(tuple(bins), np.int64)

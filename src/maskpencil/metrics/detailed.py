@@ -38,17 +38,17 @@ PER_CLASS = ("iou", "accuracy", "precision", "boundary_f1", "boundary_iou")
 """The scores of each class."""
 
 _COLUMNS = 9
-"""The counts of a class in an image: hits, pixels in the target, pixels in the prediction, and those of
-`boundary_counts`."""
+"""The number of counts of a class in an image: hits, pixels in the target, pixels in the prediction, and the six counts
+of `boundary_counts`."""
 
 
 @dataclass(frozen=True)
 class ObjectScores:
     """The objects of one class and size in the targets: connected regions of pixels.
 
-    `objects` is their number, `found` the number of objects at least half of whose pixels were predicted as the class,
-    `accuracy` the share of all their pixels that was predicted as the class, None without objects. `share` is the share
-    of the class's pixels that belongs to objects of this size.
+    `objects` is the number of objects, `found` the number of objects at least half of whose pixels were predicted as
+    the class. `accuracy` is the share of the pixels of all these objects that was predicted as the class, None without
+    objects. `share` is the share of the class's pixels that belongs to objects of this size.
 
     Example:
         >>> scores = mp.evaluate("runs/train/street/model", "street")
@@ -69,12 +69,12 @@ class ObjectScores:
 
 @dataclass(frozen=True)
 class DetailedClassScores(ClassScores):
-    """The scores of one class, with those of its boundaries and objects; None if the class does not occur.
+    """The scores of one class, with the scores of its boundaries and objects.
 
-    `boundary_f1` and `boundary_iou` are in 0..1, see `metrics.boundary`. `objects` holds the scores of the small,
-    medium and large objects, see `metrics.objects.SIZES`. `intervals` holds the 95% intervals of the scores by their
-    names. `calibration_error` is the expected calibration error of the pixels predicted as the class, None without
-    confidences.
+    `boundary_f1` and `boundary_iou` are in 0..1, or None if the class has no boundary, see `metrics.boundary`.
+    `objects` holds the scores of the small, medium and large objects, see `metrics.objects.SIZES`. `intervals` holds
+    the 95% intervals of the scores by their names. `calibration_error` is the expected calibration error of the pixels
+    predicted as the class, None without such pixels or without confidences.
 
     Example:
         >>> road = mp.evaluate("runs/train/street/model", "street").classes["road"]
@@ -105,8 +105,8 @@ class ImageScores:
 
     Attributes:
         classes: (n,) the classes that occur in the target or in the prediction.
-        counts: (n, 9) the pixels of these classes that are right, in the target and in the prediction, then their
-            `boundary_counts`.
+        counts: (n, 9) the number of pixels of each of these classes that are right, in the target and in the
+            prediction, then the `boundary_counts` of the class.
         confused: (p, 3) the target's class, the predicted class, and the number of pixels of each pair that occurs.
         uncertainty: the mean of 1 - confidence over all pixels that are not ignored, 0..1; NaN if unknown.
 
@@ -140,14 +140,15 @@ class DetailedScores(Scores):
     Attributes:
         mean_boundary_f1: the mean of the classes' boundary F1; NaN without a boundary.
         mean_boundary_iou: the mean of the classes' Boundary IoU; NaN without a boundary.
-        intervals: the 95% intervals of the scores of the whole data set, by their names; none for fewer than
+        intervals: the 95% intervals of the scores of the whole data set, by their names; empty for fewer than
             `MIN_GROUPS` images or videos.
-        groups: the number of images, or of videos, that were drawn for the intervals.
+        groups: the number of images, or of videos, from which the intervals were computed.
         calibration_error: the expected calibration error; None without confidences.
         reliability: the mean confidence, the accuracy and the number of pixels of each bin of confidence.
-        foreground: the scores of the second of two classes at thresholds on its probability; None with another number
-            of classes, or without confidences.
-        precision_recall: the threshold, the precision and the recall of that class at each threshold.
+        foreground: if there are two classes, the scores of the second class at thresholds on its probability; None with
+            another number of classes, or without confidences.
+        precision_recall: the threshold, the precision and the recall of the second class at each threshold; empty if
+            `foreground` is None.
         per_image: the counts of each image, in the order of the data set.
 
     Example:
@@ -206,7 +207,7 @@ class DetailedCounts:
 
     @property
     def images(self) -> int:
-        """The number of images so far."""
+        """The number of images that were added."""
         return len(self._images)
 
     def update(
@@ -236,7 +237,7 @@ class DetailedCounts:
         self._images.append(ImageScores(present, table[present], confused, uncertainty))
 
     def merge(self, other: "DetailedCounts") -> None:
-        """Add the counts of other images, which come after those so far."""
+        """Add the counts of other images, which come after the images that were already added."""
         self._matrix.add(other._matrix.counts, images=other._matrix.images)
         self._objects += other._objects
         self._calibration.merge(other._calibration)
@@ -325,7 +326,9 @@ def summed(images: Sequence[ImageScores], num_classes: int, groups: Sequence[Has
 
 
 def ranges_of(names: Sequence[str], limits: Values, sums: npt.NDArray[np.int64]) -> dict[tuple[str, str], Interval]:
-    """Return intervals by the names of the scores; of a class only if it occurs in `MIN_GROUPS` groups or more.
+    """Return the intervals by the names of `score_names`, without classes that occur in too few groups.
+
+    The scores of a class are left out if it occurs in fewer than `MIN_GROUPS` groups.
 
     Args:
         names: the names of the K classes.

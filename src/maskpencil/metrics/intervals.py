@@ -11,8 +11,8 @@ Interval = tuple[float, float]
 Values = npt.NDArray[np.float64]
 
 MIN_GROUPS = 6
-"""The smallest number of images or videos for an interval: if two models are equally good, all of six differences have
-the same sign in 3% of the cases, all of five in 6%."""
+"""The smallest number of images or videos for an interval. If two models are equally good, the differences of their
+scores have the same sign on all of six images in 3% of the cases, and on all of five images in 6%."""
 
 ROUNDS = 1000
 SEED = 0
@@ -34,13 +34,13 @@ def group_sums(counts: npt.NDArray[np.int64], groups: Sequence[Hashable]) -> npt
 def resampled_sums(counts: npt.NDArray[np.int64]) -> Iterator[Values]:
     """Draw `ROUNDS` times as many rows as there are, with repetition, and yield the sums of the drawn rows.
 
-    Equal numbers of rows draw the same rows, so that two models are compared on the same images.
+    The drawn rows depend only on the number of rows, so that two models are compared on the same images.
 
     Args:
         counts: (N, ...), the counts of each image, or of each video.
 
     Yields:
-        The sums (rounds, ...) of several rounds.
+        The sums (rounds, ...) of at most `_ROUNDS_AT_ONCE` rounds at a time.
     """
     random = np.random.default_rng(SEED)
     rows = counts.reshape(len(counts), -1).astype(np.float64)  # exact: counts are far below 2 ** 53
@@ -51,7 +51,7 @@ def resampled_sums(counts: npt.NDArray[np.int64]) -> Iterator[Values]:
 
 
 def intervals(counts: npt.NDArray[np.int64], measure: Callable[[Values], Values]) -> Values | None:
-    """Compute the interval of each score that `measure` computes from summed counts.
+    """Compute the 95% interval of each of the M scores that `measure` computes from summed counts.
 
     Args:
         counts: (N, ...), the counts of each image, or of each video.
@@ -67,7 +67,7 @@ def intervals(counts: npt.NDArray[np.int64], measure: Callable[[Values], Values]
 
 
 def bounds(scores: Values) -> Values:
-    """Return the bounds (2, M) of scores (rounds, M), of which NaN are left out."""
+    """Return the lower and upper bounds (2, M) of scores (rounds, M), leaving out NaN; NaN if all are NaN."""
     result = np.full((2, scores.shape[1]), np.nan)
     known = ~np.isnan(scores).all(axis=0)
     if known.any():

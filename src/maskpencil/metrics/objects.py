@@ -13,7 +13,7 @@ _BYTES = 256
 """The number of values of a uint8 number."""
 
 FOUND = 0.5
-"""The share of its pixels that must be predicted as its class for an object to count as found."""
+"""An object counts as found if at least this share of its pixels is predicted as its class."""
 
 
 def object_counts(target: LabelMap, prediction: LabelMap, num_classes: int) -> npt.NDArray[np.int64]:
@@ -25,8 +25,8 @@ def object_counts(target: LabelMap, prediction: LabelMap, num_classes: int) -> n
         num_classes: the number K of classes.
 
     Returns:
-        (K, 3, 4): for each class and each of `SIZES` the objects, those that were found, see `FOUND`, their pixels, and
-        those of the pixels that were predicted as the class.
+        (K, 3, 4): for each class and each of `SIZES` the number of objects, the number of objects that were found (see
+        `FOUND`), the number of pixels of all the objects, and the number of these pixels predicted as the class.
     """
     import cv2  # slow to import
 

@@ -97,7 +97,7 @@ class ThresholdCounts:
         probabilities = probability[counted].astype(np.float32)
         strange = probabilities[~((probabilities >= 0) & (probabilities <= 1))]  # NaN is neither
         if strange.size:
-            raise DataError(f"probabilities must be 0 to 1, but got {strange[0]}")
+            raise DataError(f"probabilities must be from 0 to 1, but got {strange[0]}")
         reached = np.searchsorted(THRESHOLDS, probabilities, side="right") - 1
         cells = np.where(target[counted] == self.positive, len(THRESHOLDS), 0) + reached
         self.add(np.bincount(cells, minlength=self.counts.size).reshape(self.counts.shape), images=1)
@@ -134,7 +134,7 @@ class ThresholdCounts:
         )
 
     def curve(self) -> tuple[tuple[float, float, float], ...]:
-        """Return each threshold that a pixel reaches, with precision and recall; () without positives."""
+        """Return (threshold, precision, recall) for each threshold that a pixel reaches; () without positive pixels."""
         false_positives, true_positives = self._reached()
         return tuple(
             (step / STEPS, hits / (hits + alarms), hits / int(true_positives[0]))
@@ -143,7 +143,7 @@ class ThresholdCounts:
         )
 
     def _reached(self) -> npt.NDArray[np.int64]:
-        """Return the pixels (2, 256) that reach each threshold: a pixel reaches its highest threshold and all below."""
+        """Return the number (2, 256) of pixels that reach each threshold: a pixel's highest threshold and all below."""
         return self.counts[:, ::-1].cumsum(axis=1)[:, ::-1]
 
 
