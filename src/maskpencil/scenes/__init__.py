@@ -48,12 +48,15 @@ def drive(seed: int, frames: int, size: tuple[int, int], *, frame_rate: float = 
     """Yield `frames` scenes of a drive through the street that `seed` generates, at `frame_rate` frames per second.
 
     Raises:
-        ConfigError: the seed is negative, a side is shorter than 32 pixels, or `frames` is below 1.
+        ConfigError: the seed is negative, a side is shorter than 32 pixels, `frames` is below 1, or `frame_rate` is not
+            above 0.
     """
     if seed < 0:
         raise ConfigError(f"the seed of a scene must not be negative, but got {seed}")
     if len(size) != 2 or min(size) < SMALLEST:
-        raise ConfigError(f"the size of a scene must be a height and a width of at least {SMALLEST}, but got {size}")
+        raise ConfigError(
+            f"the size of a scene must be a height and a width of at least {SMALLEST} pixels, but got {size}"
+        )
     if frames < 1 or frame_rate <= 0:
         raise ConfigError(
             f"a simulated drive needs at least 1 frame and a frame rate above 0; got {frames} frames at {frame_rate}"
@@ -80,7 +83,8 @@ def write_scenes(
 ) -> None:
     """Write a data set `images/SPLIT/NNNN.jpg`, `masks/SPLIT/NNNN.png` and `classes.yaml` under `root`.
 
-    No two images share a street. `progress` is called with the number of images written so far.
+    `train`, `val` and `test` are the numbers of images. The first image shows the street of `seed`, every further image
+    the street of the next seed. `progress` is called with the number of images written so far.
 
     Raises:
         ConfigError: see `draw_scene`.

@@ -101,7 +101,7 @@ class Placement:
 
 
 def join_placements(placements: Sequence[Placement]) -> tuple[Facets, Outlines]:
-    """Return the facets of all objects at their positions, and the outlines of their shadows."""
+    """Return the facets of all objects at their positions, and the outlines that cast their shadows."""
     models = [placement.model for placement in placements]
     offsets = np.array([(p.right, 0.0, p.along) for p in placements])
     stretches = np.array([(1.0, 1.0, p.stretch) for p in placements])
@@ -167,7 +167,7 @@ class Sketch:
         self._casters.extend(_stacked(points))
 
     def model(self) -> Model:
-        """Return the model of all polygons and shadows added so far."""
+        """Return the model of all polygons and shadow-casting outlines that were added."""
         casters = Outlines(np.concatenate(self._casters), np.array([len(outline) for outline in self._casters]))
         return Model(Facets.joined(self._facets), np.concatenate(self._takes), casters)
 

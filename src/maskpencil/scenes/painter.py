@@ -17,8 +17,8 @@ NEAR = 0.5  # meters: nothing nearer to the camera is drawn
 class View:
     """A pinhole camera at one moment.
 
-    `focal` is the focal length in pixels; the column `middle` and the row `horizon` are the vanishing point of a street
-    that runs on straight.
+    `focal` is the focal length in pixels; the column `middle` and the row `horizon` are the vanishing point of a
+    straight street.
     """
 
     moment: Moment
@@ -101,7 +101,7 @@ def smooth_step(x: Canvas) -> Canvas:
 
 
 def paint_sky(view: View) -> tuple[Canvas, npt.NDArray[np.bool_]]:
-    """Paint the R rows above the horizon: their colors (R, W, 3), and a boolean mask (R, W) of distant woods."""
+    """Return the colors (R, W, 3) of the R rows above the horizon, and a boolean mask (R, W) of the distant woods."""
     moment, weather = view.moment, view.moment.look.weather
     rows = np.arange(view.first_ground_row, dtype=np.float32)[:, np.newaxis]
     rise = np.maximum((np.float32(view.horizon - 0.5) - rows) / np.float32(view.focal), 0)
@@ -207,7 +207,7 @@ class Ground:
         return brightness
 
     def _marks(self) -> tuple[Canvas, npt.NDArray[np.bool_]]:
-        """Return the share of each pixel that lane marks cover, and a boolean mask: whether they cover its center."""
+        """Return the share (R, W), 0-1, of each pixel that lane marks cover, and whether they cover its center."""
         layout, along, apart = self._view.moment.layout, self._along, self._apart
         dash = (
             np.floor(along / DASHES) * DASHES + DASHES / 2
@@ -244,7 +244,7 @@ class Ground:
         return colors
 
     def _shadows(self) -> Canvas:
-        """Return the share of each pixel that lies in shadow, 0-1."""
+        """Return the share (R, W), 0-1, of each pixel that lies in shadow."""
         view, casters, weather = self._view, self._view.moment.casters, self._view.moment.look.weather
         first = view.first_ground_row
         fallen = casters.vertices + casters.vertices[:, 1:2] * (weather.sun[0], -1, weather.sun[1])
@@ -294,7 +294,7 @@ def paint(moment: Moment, size: tuple[int, int], rng: np.random.Generator) -> tu
 
 
 def _paint_facets(view: View, canvas: Canvas, labels: Labels) -> None:
-    """Paint all objects over the canvas (H, W, 3) and the labels (H, W)."""
+    """Paint all objects over the canvas (H, W, 3) and the labels (H, W), which are changed in place."""
     facets, weather = view.moment.facets, view.moment.look.weather
     columns, rows, distance = view.project(facets.vertices)
     ends = np.cumsum(facets.counts)
@@ -344,7 +344,7 @@ def _develop(view: View, canvas: Canvas, labels: Labels, rng: np.random.Generato
 
 
 def _mirror(view: View, canvas: Canvas, labels: Labels) -> None:
-    """Add blurred reflections to the wet ground; the reflections are stronger farther away."""
+    """Add blurred reflections, stronger farther away, to the wet ground in the canvas, which is changed in place."""
     first = view.first_ground_row
     below = np.arange(view.height - first)
     above = canvas[np.maximum(first - 1 - (1.15 * below).astype(np.int64), 0)]
@@ -356,7 +356,7 @@ def _mirror(view: View, canvas: Canvas, labels: Labels) -> None:
 
 
 def _glow(canvas: Canvas) -> Canvas:
-    """Return the glow around bright areas."""
+    """Return the light (H, W, 3) that glows around bright areas of the canvas."""
     bright = Image.fromarray((510 * (canvas - np.float32(0.72)).clip(0, 0.5)).astype(np.uint8))
     soft = bright.filter(ImageFilter.GaussianBlur(canvas.shape[1] / 60))
     return np.asarray(soft, dtype=np.float32) / np.float32(510)

@@ -49,7 +49,7 @@ def house_width(design: int) -> float:
 
 @lru_cache(maxsize=4 * DESIGNS)
 def house_model(design: int, side: int, *, corner: bool) -> Model:
-    """Build one of `DESIGNS` houses for the left (-1) or right (1) side; the paint is the color of its walls.
+    """Build one of `DESIGNS` houses for the left (-1) or right (1) side; `Placement.paint` is the color of its walls.
 
     The side wall of a `corner` house, which faces a side street, has windows.
     """
@@ -88,7 +88,7 @@ def house_model(design: int, side: int, *, corner: bool) -> Model:
 def garden_wall_model(side: int) -> Model:
     """Build one meter of wall, taller than a person, for the gap between two houses.
 
-    The paint is the color of the wall.
+    `Placement.paint` is the color of the wall.
     """
     sketch = _Plans(side, 1.0)
     sketch.front(0, 2.2, 0, 1, takes=0.9)

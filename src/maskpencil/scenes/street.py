@@ -52,7 +52,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Look:
-    """The colors of one street."""
+    """The weather and the colors of one street."""
 
     weather: Weather
     asphalt: Floats
@@ -239,7 +239,7 @@ class Street:
                     yield Walker(some_person(rng), right, distance, walked, across, away=way > 0)
 
     def _crossing(self, person: Person, begin: float, along: float) -> Walker:
-        """Return a person on the zebra crossing, who leaves the lane before a car in it arrives.
+        """Place a person on the zebra crossing so that the person leaves the camera's lane before a car arrives.
 
         `begin` is the beginning of the block and `along` the position of the camera, in meters along the street.
         """

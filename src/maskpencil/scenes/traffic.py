@@ -96,7 +96,7 @@ _WHEEL_ANGLES = np.linspace(0, 2 * np.pi, 17)[:-1]
 
 @lru_cache(maxsize=4 * len(SHAPES))
 def car_model(number: int, *, oncoming: bool, left_side: bool) -> Model:
-    """Build a car, one of `SHAPES`, with its near end at the origin; the paint is the color of the body.
+    """Build a car, one of `SHAPES`, with its near end at the origin; `Placement.paint` is the color of its body.
 
     An `oncoming` car shows its front, any other car its rear. Only one side is drawn: with `left_side` the side that
     is on the left as seen from the camera, else the side on the right.
@@ -276,7 +276,7 @@ def some_person(rng: np.random.Generator) -> Person:
 
 
 def people_facets(walkers: Sequence[Walker]) -> tuple[Facets, Outlines]:
-    """Return the facets of all walkers, and the outlines of their shadows; there must be at least one walker."""
+    """Return the facets of one or more walkers, and the outlines that cast their shadows."""
     return _Crowd(walkers).drawn()
 
 
