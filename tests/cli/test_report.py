@@ -52,7 +52,7 @@ def test_a_report_of_a_video_needs_no_masks(model, make_video, tmp_path, capsys)
         (["MODEL", "DATA", "--out", "."], ".: is a folder; give the name of a file, such as report.html"),
         (["MODEL", "DATA", "--out", "/"], "/: is a folder; give the name of a file, such as /report.html"),
         (["MODEL", "x.mp4", "--masks", "masks"], "a video has no masks; leave --images, --masks and --split-file out"),
-        (["MODEL", "MODEL", "x.mp4"], "a video is reported for one model"),
+        (["MODEL", "MODEL", "x.mp4"], "the report of a video shows one model, but got 2; give one model"),
     ],
 )
 def test_what_cannot_be_reported_is_refused_in_one_line(

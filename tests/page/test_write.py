@@ -171,7 +171,7 @@ def test_the_command_says_what_to_do_with_the_file(
     assert main(["page", str(model), "--folder", "site"]) == 0
     assert "site/README.md says how" in capsys.readouterr().out
     assert main(["page", str(model), "--folder", "site", "--out", "road.html"]) == 2
-    assert "give one of them" in capsys.readouterr().err
+    assert "leave out one of them" in capsys.readouterr().err
     (tmp_path / "notes.html").write_text("mine")
     assert main(["page", str(model), "--out", "notes.html"]) == 1
     assert capsys.readouterr().err.endswith(

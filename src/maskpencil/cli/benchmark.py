@@ -171,7 +171,7 @@ def _new_file(name: str) -> Path:
 
 
 def _images(paths: Sequence[Path], size: str | None, drawn: str) -> list[RGBImage]:
-    """Read the images, or draw two street scenes if `paths` is empty.
+    """Read the images (H, W, 3), or draw two street scenes if `paths` is empty.
 
     Args:
         paths: the paths of the images.

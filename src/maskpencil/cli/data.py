@@ -37,7 +37,11 @@ def labeled_data(data: Path, command: str, classes: ClassSet, places: "Places") 
 
 
 def refuse_model_as_data(data: Path, command: str) -> None:
-    """Raise an error if a model or a run is given instead of images and masks.
+    """Raise `DataError` if a model or a run is given instead of images and masks.
+
+    Args:
+        data: the argument DATA of the command.
+        command: the name of the command, such as "evaluate", for the remedy in the message.
 
     Raises:
         DataError: `data` is a model or a run.
@@ -51,6 +55,8 @@ def refuse_model_as_data(data: Path, command: str) -> None:
         raise DataError(f"{data}: is a model, not data; {remedy}")
     if is_model(data / "model") or (data / "checkpoints").is_dir():
         remedy = (
-            f"type maskpencil train --resume {data}" if command == "train" else "expected the data it was trained on"
+            f"to continue it, type maskpencil train --resume {data}"
+            if command == "train"
+            else "expected a folder of images and masks, such as the data that the run was trained on"
         )
         raise DataError(f"{data}: is a training run, not data; {remedy}")

@@ -27,7 +27,9 @@ def command(
     out: Annotated[Path, option("The folder to write; if it exists, a number is appended.", OUTPUT, "FOLDER")] = Path(
         "runs/demo"
     ),
-    epochs: Annotated[int | None, option(f"Passes over the training images; by default {EPOCHS}.", LENGTH, "N")] = None,
+    epochs: Annotated[
+        int | None, option(f"The number of passes over the training images; by default {EPOCHS}.", LENGTH, "N")
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Try everything: draw street scenes, train a small FCN-8s on them from scratch, score it, and segment a video.
@@ -86,12 +88,12 @@ def command(
     predict(segmenter, find_sources([*images, video]), out=folder)
     page = folder / "page.html"
     if not are_built():
-        say(f"note: without {page}, whose scripts are not built; make page-assets builds them")
+        say(f"note: {page} was not written, since its scripts are not built; build them with make page-assets")
     else:
         try:
             write_page(run.model, page, title="A drawn street")
         except MaskPencilError as error:  # such as a package that is not installed
-            say(f"note: without {page}: {error}")
+            say(f"note: {page} was not written: {error}")
 
     show(*table(scores), "", f"Done in {time.monotonic() - started:.0f} s. Look at")
     show(f"  {folder / 'overlays' / 'drive.mp4'}   the drive, segmented by the network")

@@ -81,7 +81,7 @@ def command(
         model, runtime=runtime, device=device, precision=precision, image_size=image_size, token_file=token_file
     )
     if class_name is not None:
-        segmenter.classes.index(class_name)  # asked before the folder is read, which takes long
+        segmenter.classes.index(class_name)  # raises an error for an unknown class before the folder is read
     folder = labeled_data(data, "evaluate", segmenter.classes, Places(images, masks, split_file))
     with ProgressBar("evaluating", 1) as bar:
         if class_name is None:
@@ -104,7 +104,7 @@ COLUMNS = {"accuracy": "accuracy", "precision": "precision", "   bF1": "boundary
 
 
 def table(scores: DetailedScores) -> list[str]:
-    """Format the scores as aligned lines, classes first."""
+    """Format the scores as aligned lines: first each class, then the whole data set."""
     width = max(len(visible(name)) for name in (*scores.classes, "class"))
     total = sum(each.pixels for each in scores.classes.values()) or 1
     has_intervals = bool(scores.intervals)
@@ -115,7 +115,7 @@ def table(scores: DetailedScores) -> list[str]:
         others = "".join(f"  {_score(getattr(each, score)):>{len(title)}}" for title, score in COLUMNS.items())
         lines.append(f"{visible(name):<{width}}  {_score(each.iou):>6}{low_high}{others}   {each.pixels / total:>6.2%}")
     lines.append("")
-    for name in sorted(SUMMARY, key=lambda name: name != "mean_iou"):  # first the score that most ask for
+    for name in sorted(SUMMARY, key=lambda name: name != "mean_iou"):  # mean IoU first, which most readers want
         title, interval = SUMMARY[name], scores.intervals.get(name)
         value = _score(plain(getattr(scores, name)))
         lines.append(f"{title:<24} {value}{f'   {_range(interval)}' if interval else ''}")

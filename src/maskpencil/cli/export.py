@@ -31,7 +31,7 @@ def command(
         tuple[Literal["onnx", "openvino", "torch"], ...],
         option(
             "The forms to write: onnx (for ONNX Runtime and many others), openvino (XML and bin) and torch (a program "
-            "of torch.export). Several are separated by spaces.",
+            "of torch.export). Separate several forms by spaces.",
             OUTPUT,
             "FORM...",
             consume_multiple=True,

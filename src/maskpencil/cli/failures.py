@@ -91,7 +91,7 @@ def _kept_traceback(error: BaseException) -> str:
 
 
 def _raised_limit() -> list[str]:
-    """Return a list with the advice to raise the memory limit of this process; [] if it has no limit."""
+    """Return a list with the advice to raise the memory limit of this process; [] if the process has no limit."""
     if sys.platform == "win32":
         return []
     import resource
@@ -148,7 +148,7 @@ EXAMPLES = {
     "info": "maskpencil info MODEL",
     "demo": "maskpencil demo",
 }
-"""The usage of each command."""
+"""An example of each command."""
 
 COMMANDS_MEANT = {
     "predict": "segment segmentation infer inference detect test-image run apply color colour colorize visualize",

@@ -26,7 +26,7 @@ def command(
     at_once_scales: Annotated[
         bool | None,
         option(
-            "The weights are those of the FCN-8s trained in one stage (at once), which scales the skip features; "
+            "Read the weights as those of the FCN-8s trained in one stage (at once), which scales the skip features; "
             "needed only if the file does not store these scales.",
             INPUT,
             negative="--no-at-once-scales",

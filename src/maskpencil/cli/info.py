@@ -120,7 +120,7 @@ def exported(path: Path) -> list[str]:
 
 
 def count_weights(tensors: Mapping[str, npt.NDArray[Any]]) -> int:
-    """Count the trained weights of a network; the statistics and counters of batch normalization are no weights."""
+    """Count the trained weights of a network, without the statistics and counters of batch normalization."""
     statistics = (".running_mean", ".running_var")
     return sum(
         tensor.size for name, tensor in tensors.items() if tensor.dtype.kind == "f" and not name.endswith(statistics)

@@ -134,7 +134,7 @@ ModelOrServer = Annotated[
 ]
 TokenFile = Annotated[
     Path | None,
-    option("If MODEL is a server: a file with the token that it demands.", NETWORK, "FILE"),
+    option("If MODEL is a server: a file with the token that the server demands.", NETWORK, "FILE"),
 ]
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],
@@ -148,8 +148,8 @@ ImageSize = Annotated[
     str | None,
     option(
         "The size to which images are scaled: native (not scaled), HEIGHTxWIDTH, or a number N: images "
-        "whose longer side is above N pixels are scaled down in proportion, so that it has N pixels. By default the "
-        "size stored in the model.",
+        "whose longer side is above N pixels are scaled down in proportion, so that this side has N pixels. By default "
+        "the size stored in the model.",
         NETWORK,
         "SIZE",
     ),
@@ -219,8 +219,9 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
         others: the arguments after the model.
 
     Raises:
-        ConfigError: `model` is not a model, but one of the `others` is.
-        ModelError: `model` is a file or a folder of images.
+        ConfigError: `model` is not a model, but one of the `others` is; or `model` is the address of a server, which
+            the command does not take.
+        ModelError: `model` is a file that the command does not take, or a folder of images.
     """
     from maskpencil.exported import is_exported  # slow to import
     from maskpencil.remote.address import address_text
@@ -228,8 +229,8 @@ def found_model(model: Path, command: str, others: Sequence[str | Path] = ()) ->
     address = address_text(model)
     if address and command not in SERVER_COMMANDS:
         raise ConfigError(
-            f"{address}: is the address of a server, which {', '.join(SERVER_COMMANDS[:-1])} and {SERVER_COMMANDS[-1]} "
-            "take as a model; give a model folder"
+            f"{address}: is the address of a server, which only {', '.join(SERVER_COMMANDS[:-1])} and "
+            f"{SERVER_COMMANDS[-1]} take as a model; give a model folder"
         )
     if is_model(model) or not model.exists() or (command in FILE_COMMANDS and is_exported(model)):
         return model
@@ -290,7 +291,9 @@ def load_predictor(
     compiled: bool = False,
     token_file: Path | None = None,
 ) -> "Segmenter | ExportedModel | RemoteSegmenter":
-    """Load a model as `load_segmenter` does, or an exported file or a server, which have no options.
+    """Load a model as `load_segmenter` does, load an exported file, or connect to a server.
+
+    Exported files and servers have no options, except that a server takes a `token_file`.
 
     Raises:
         ConfigError: an option is out of range or does not fit the model, this machine does not have the device or the
@@ -302,7 +305,7 @@ def load_predictor(
 
     address = address_text(model)
     if token_file is not None and not address:
-        raise ConfigError(f"--token-file is for a server, but {model} is none; leave --token-file out")
+        raise ConfigError(f"--token-file is for a server, but {model} is not a server; leave --token-file out")
     if not address and not is_exported(model):
         return load_segmenter(
             model,
@@ -374,7 +377,7 @@ def load_segmenter(
 
 
 def unused_gpu(device: str) -> list[str]:
-    """Return a list with a note if this machine may have a GPU that is not used, else []."""
+    """Return a list with a note if this machine may have a GPU that torch is missing for, else []."""
     from maskpencil.hardware import may_lack_torch_for_gpu
 
     if device != "auto" or not may_lack_torch_for_gpu():
@@ -386,7 +389,7 @@ def unused_gpu(device: str) -> list[str]:
 
 
 def _refuse_too_large(segmenter: "Segmenter", size: tuple[int, int], limit: int) -> None:
-    """Raise an error if an untiled image of working size (H, W) needs more memory than the limit."""
+    """Raise `ConfigError` if an untiled image of working size (H, W) needs more memory than `limit` bytes."""
     from maskpencil.segmenter import MAX_UNTILED_PIXELS
 
     pixels = size[0] * size[1]
@@ -398,7 +401,7 @@ def _refuse_too_large(segmenter: "Segmenter", size: tuple[int, int], limit: int)
 
 
 def parse_bytes(option: str, text: str) -> int:
-    """Read `2GiB`, `512M` or a number of bytes; units are powers of 1024.
+    """Read an amount of memory, such as `2GiB`, `512M` or `4096` (bytes), as bytes; units are powers of 1024.
 
     Raises:
         ConfigError: the text has none of these forms, or the number is 0.

@@ -25,12 +25,13 @@ def command(
     weights: Annotated[
         Literal["fp16", "fp32"],
         option(
-            "The number format of the weights: fp16; or fp32, twice as large, with the model's labels up to near ties.",
+            "The number format of the weights: fp16; or fp32, twice as large, which gives the model's labels except at "
+            "nearly equal scores.",
             MODEL,
         ),
     ] = "fp16",
     no_webgpu: Annotated[
-        bool, option("Leave out what runs the network on graphics cards, which saves 4 MB.", OUTPUT)
+        bool, option("Leave out the code that runs the network on graphics cards, which saves 4 MB.", OUTPUT)
     ] = False,
 ) -> None:
     """Write a model as one HTML file that segments images, the camera and videos in a browser.
@@ -40,7 +41,7 @@ def command(
     from maskpencil.page import write_page, write_site
 
     if out is not None and folder is not None:
-        raise ConfigError("--out writes one file and --folder a folder for a web server; give one of them")
+        raise ConfigError("--out writes one file, but --folder writes a folder for a web server; leave out one of them")
     model = found_model(model, "page")
     say("converting the model")
     if folder is not None:

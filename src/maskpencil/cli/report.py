@@ -80,7 +80,10 @@ def command(
     if out is not None:
         refuse_to_replace(out, with_table=not is_video)
     if is_video and len(paths) > 1:
-        raise ConfigError("a video is reported for one model; give one model, or a folder of images and masks")
+        raise ConfigError(
+            f"the report of a video shows one model, but got {len(paths)}; give one model, or a folder of images and "
+            "masks instead of the video"
+        )
     if is_video and any(value is not None for value in (images, masks, split_file)):
         raise ConfigError("a video has no masks; leave --images, --masks and --split-file out")
     segmenters = [

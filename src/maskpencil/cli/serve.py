@@ -80,8 +80,8 @@ def command(
     video_folder: Annotated[
         Path | None,
         option(
-            "An existing folder in which the server makes its own folder for videos, which ends with it; by default "
-            "the system's folder for temporary files.",
+            "An existing folder in which the server makes its own folder for videos, which it removes when it stops; "
+            "by default the system's folder for temporary files.",
             SERVER,
             "DIR",
         ),
@@ -102,8 +102,8 @@ def command(
 
     The form of the result is a parameter of the address: out=png (a mask, the default), out=overlay (a JPEG) or
     out=json (regions, and the shares of the classes). POST a video to /v1/videos, and follow it at the address in the
-    answer; images go first. Ctrl-C or SIGTERM stop the server; images that it has received are answered before, videos
-    are canceled.
+    answer; images are segmented before videos. Ctrl-C or SIGTERM stop the server; images that it has received are still
+    answered, videos are canceled.
     """
     from maskpencil.server import ServeOptions, serve
     from maskpencil.server.models import named_models

@@ -97,9 +97,10 @@ def command(
     """Train a network on a folder of images and masks.
 
     Settings that are not given take the values of the recipe. The best model so far is kept in RUN/model, where RUN is
-    the run folder. RUN/report.html shows at the end how good it is, where it fails, and which labels are suspect.
+    the run folder. At the end, RUN/report.html shows how good the model is, where it fails, and which labels are
+    suspect.
     """
-    started = time.monotonic()  # before torch is loaded, for a time budget is that of the clock on the wall
+    started = time.monotonic()  # before torch is loaded, since a time budget includes the time for loading
     config = TrainConfig(**asdict(options))
     if data:
         refuse_model_as_data(data, "train")
@@ -140,7 +141,7 @@ def command(
 
 
 def _write_report(run: "Run", *, device: str, took: float) -> None:
-    """Write the report of a run that took `took` seconds; if that fails, say why: the model is safe."""
+    """Write the report of a run that took `took` seconds; if this fails, print a warning, since the model is safe."""
     from maskpencil.report import ReportOptions, write_report
     from maskpencil.segmenter import Segmenter
 

@@ -14,7 +14,7 @@ from maskpencil.terminal import show
 
 def command(
     file: Annotated[Path, Parameter(help="An exported file: model.onnx or model.xml.")],
-    model: Annotated[Path, Parameter(help="The model folder that it was exported from.")],
+    model: Annotated[Path, Parameter(help="The model folder that the file was exported from.")],
     /,
     *,
     data: Annotated[
