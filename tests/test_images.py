@@ -266,7 +266,7 @@ def test_floating_point_images_are_read_from_0_to_1_and_otherwise_refused(tmp_pa
     path = tmp_path / "depth.tif"
     Image.fromarray(np.array([[0, 0.5, 1, 1.2]], dtype=np.float32)).save(path)
     assert read_image(path)[..., 0].tolist() == [[0, 128, 255, 255]]
-    with pytest.raises(ImageError, match="holds floating-point numbers; expected whole class numbers"):
+    with pytest.raises(ImageError, match="holds floating-point numbers that are not integers"):
         read_mask_pixels(path)
     Image.fromarray(np.array([[0, 30.5]], dtype=np.float32)).save(path)
     with pytest.raises(ImageError, match=r"depth\.tif: holds floating-point numbers from 0 to 30\.5; expected 0 to 1"):

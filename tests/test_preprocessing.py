@@ -69,5 +69,5 @@ def test_an_invalid_image_size_is_refused(image_size: int | tuple[int, int]) -> 
 
 @pytest.mark.parametrize(("mean", "std"), [((0.5,), STD), (MEAN, (0.2, 0.2)), (MEAN, (0.2, 0.0, 0.2))])
 def test_an_invalid_mean_or_std_is_refused(mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
-    with pytest.raises(ConfigError, match="mean and std must be three numbers, std above 0"):
+    with pytest.raises(ConfigError, match=r"must be three numbers each, at most .*, and std at least 1e-06"):
         Preprocessing(mean, std)

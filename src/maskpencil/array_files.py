@@ -1,4 +1,4 @@
-"""Write arrays as .npy and .npz, and read those of a sender that is not trusted."""
+"""Write arrays as .npy and .npz files, and read .npz files from senders that are not trusted."""
 
 import io
 import math
@@ -14,7 +14,7 @@ Form = tuple[type[np.generic], tuple[int, ...]]
 """The expected dtype and shape of an array."""
 
 HEADER_BYTES = 2**10
-"""The largest size of the header of an array, and of the entry in an archive that names it."""
+"""The largest size in bytes of an array's .npy header, and of each .zip header with the array's name."""
 
 
 def npy_bytes(array: npt.NDArray[Any]) -> bytes:
@@ -25,7 +25,10 @@ def npy_bytes(array: npt.NDArray[Any]) -> bytes:
 
 
 def npz_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Return arrays as the content of an .npz file; whole numbers are compressed, since floats hardly shrink."""
+    """Return arrays as the content of an .npz file.
+
+    Only arrays of whole numbers are compressed, since arrays of floats would hardly shrink.
+    """
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
@@ -39,17 +42,17 @@ def npz_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
 
 
 def largest_npz(forms: Mapping[str, Form]) -> int:
-    """Return the largest size in bytes of an .npz file of such arrays."""
+    """Return the largest size in bytes that an .npz file of arrays with these names, dtypes and shapes can have."""
     return sum(_size(form) + _size(form) // 100 + 4 * HEADER_BYTES for form in forms.values()) + HEADER_BYTES
 
 
 def read_npz(content: bytes, forms: Mapping[str, Form]) -> dict[str, npt.NDArray[Any]]:
-    """Read the arrays of an .npz file that has exactly these names, dtypes and shapes.
+    """Read the arrays of an .npz file that must have exactly the names, dtypes and shapes in `forms`.
 
     No object is unpickled, and no more memory is taken than for the expected arrays.
 
     Raises:
-        ValueError: it is not such a file.
+        ValueError: the content is not a complete .npz file, or a name, dtype or shape differs.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -60,7 +63,7 @@ def read_npz(content: bytes, forms: Mapping[str, Form]) -> dict[str, npt.NDArray
     except ValueError:
         raise
     except Exception as error:  # those of zipfile, zlib, lzma, struct and ast have no common class
-        raise ValueError(f"it is no whole .npz file ({error})") from error
+        raise ValueError(f"it is not a complete .npz file ({error})") from error
 
 
 def _read_npy(archive: zipfile.ZipFile, name: str, form: Form) -> npt.NDArray[Any]:
@@ -70,7 +73,7 @@ def _read_npy(archive: zipfile.ZipFile, name: str, form: Form) -> npt.NDArray[An
         content = entry.read(size + HEADER_BYTES + 1)
     file = io.BytesIO(content)
     if npy.read_magic(file) != (1, 0):
-        raise ValueError(f"{name} has another version of the format than 1.0")
+        raise ValueError(f"{name} has another version of the .npy format; expected version 1.0")
     found_shape, is_fortran, found_dtype = npy.read_array_header_1_0(file, max_header_size=HEADER_BYTES)
     found = f"{found_dtype} of the shape {found_shape}"
     if found_dtype != np.dtype(dtype) or found_shape != shape or is_fortran:

@@ -141,7 +141,10 @@ class ClassSet:
         if not isinstance(names, list | tuple):
             raise DataError(f"'names' must be a list of class names, but got {shown(names)}")
         if not all(isinstance(name, str | int | float) for name in names):
-            raise DataError(f"'names' must hold one name for each class, but got {shown(names)}")
+            raise DataError(
+                f"each of the 'names' must be a string or a number, but got {shown(names)}; put other names, such as "
+                "null, in quotes"
+            )
         palette = entries.get("palette") or ()
         if not isinstance(palette, list | tuple) or not all(isinstance(color, list | tuple) for color in palette):
             raise DataError(f"'palette' must be a list of [red, green, blue], but got {shown(palette)}")
@@ -171,11 +174,9 @@ def read_classes(path: str | Path) -> ClassSet:
 def read_yaml(path: str | Path) -> Any:
     """Read a YAML file of plain values: lists, mappings, strings and numbers.
 
-    Content that could exhaust memory is rejected: anchors and aliases, tags, more than `MAX_YAML_BYTES` bytes, more
-    than `MAX_YAML_DEPTH` levels.
-
     Raises:
-        DataError: the file cannot be read, is not YAML or is refused.
+        DataError: the file cannot be read or is not YAML, or has content that could exhaust memory: anchors and
+            aliases, tags, more than `MAX_YAML_BYTES` bytes, or more than `MAX_YAML_DEPTH` levels.
     """
     path = Path(path)
     try:
@@ -188,9 +189,9 @@ def read_yaml(path: str | Path) -> Any:
             loader.dispose()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({reason_of(error)}); expected a YAML file") from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter from dates and numbers that are none
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # invalid dates and numbers raise the last two
         reason = " ".join(str(error).split())
-        raise DataError(f"{path}: is not valid YAML ({reason}); correct it") from error
+        raise DataError(f"{path}: is not valid YAML ({reason}); correct the file") from error
 
 
 def write_classes(path: str | Path, classes: ClassSet) -> None:
@@ -207,7 +208,11 @@ def write_classes(path: str | Path, classes: ClassSet) -> None:
 
 
 def _plain_names(names: Any) -> tuple[str, ...]:
-    """Return class names as a tuple of plain strings."""
+    """Return class names as a tuple of `str`, also if they are of a subclass of `str`, such as NumPy's.
+
+    Raises:
+        DataError: the names are not strings, or are one string instead of several.
+    """
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise DataError(f"names must be a list of class names, but got {shown(names)}")
     names = tuple(names)
@@ -218,7 +223,11 @@ def _plain_names(names: Any) -> tuple[str, ...]:
 
 
 def _plain_palette(palette: Any) -> tuple[Color, ...]:
-    """Return colors, which may be the rows of an array, as tuples of plain numbers."""
+    """Return colors, which may be the rows of an array, as tuples of `int`.
+
+    Raises:
+        DataError: a color is not three whole numbers from 0 to 255.
+    """
     if not isinstance(palette, Iterable):
         raise DataError(f"palette must be a list of [red, green, blue], but got {shown(palette)}")
     plain = []
@@ -235,7 +244,7 @@ def _plain_palette(palette: Any) -> tuple[Color, ...]:
 
 
 def distinct_colors(count: int) -> tuple[Color, ...]:
-    """Return the same `count` colors at every call, easy to distinguish; the first is black, for a background."""
+    """Return `count` colors that are easy to distinguish, the same at every call; the first color is black."""
     golden_angle = 0.381966  # as a share of the circle: hues never repeat
     colors: list[Color] = [(0, 0, 0)]
     for i in range(count - 1):
@@ -246,7 +255,7 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """A YAML loader that refuses anchors, aliases, tags and deep nesting while it reads."""
+    """A YAML loader that raises `DataError` as soon as it reads an anchor, an alias, a tag or deep nesting."""
 
     depth = 0
 

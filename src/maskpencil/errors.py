@@ -39,7 +39,7 @@ class ConfigError(MaskPencilError, ValueError):
 
 
 class DataError(MaskPencilError):
-    """Images, masks or class files have an error.
+    """Images, masks or class files are missing or damaged, or do not fit together.
 
     Example:
         >>> mp.check("nowhere")
@@ -50,7 +50,7 @@ class DataError(MaskPencilError):
 
 
 class ImageError(DataError):
-    """A file is not an image that can be read.
+    """An image or a mask cannot be read, or cannot be used because of its size or content.
 
     Example:
         >>> segmenter = mp.Segmenter.from_pretrained("runs/train/street/model")
@@ -62,7 +62,7 @@ class ImageError(DataError):
 
 
 class VideoError(ImageError):
-    """A file is not a video that can be read.
+    """A video cannot be read.
 
     Example:
         >>> issubclass(mp.VideoError, mp.ImageError)
@@ -71,7 +71,7 @@ class VideoError(ImageError):
 
 
 class ModelError(MaskPencilError):
-    """A model folder or a weights file has an error.
+    """A model folder or a weights file is missing or damaged, or does not fit the network.
 
     Example:
         >>> mp.Segmenter.from_pretrained("street")
@@ -117,7 +117,7 @@ class StalledError(MaskPencilError):
 
 
 def non_finite_weights(source: str, name: str) -> ModelError:
-    """Return the error for a tensor of a model's weights or statistics that contains NaN or infinity."""
+    """Return the error for the tensor `name`, of the file `source`, that contains NaN or infinity."""
     return ModelError(
         f"{source}: {name} holds values that are not finite (NaN or infinite), so the network's scores would be "
         "meaningless; train again with a lower learning rate, or use an earlier model"
@@ -125,14 +125,17 @@ def non_finite_weights(source: str, name: str) -> ModelError:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of another package's error, at most 200 characters; its type if it has no message."""
+    """Return the first line of the message of another package's error, cut to 200 characters.
+
+    If the error has no message, return the name of its class.
+    """
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
 
 
 def last_line(error: BaseException) -> str:
-    """Return the last line of an error, at most 200 characters; its type if it has no message.
+    """Return the last line of the message of an error, in which OpenVINO gives the reason, cut to 200 characters.
 
-    OpenVINO gives the reason in the last line.
+    If the error has no message, return the name of its class.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[-1][:200]

@@ -28,10 +28,10 @@ BATCH_PIXELS = 2**17
 """The largest number of pixels in a batch of small images, such as 12 of 90x120."""
 
 MIN_VIDEOS = 8
-"""The smallest number of videos by which intervals are computed; fewer say little about others."""
+"""The smallest number of videos for intervals over videos; fewer videos say too little about other videos."""
 
 SHORT = 8
-"""Frames are compared with most other frames of the same video, even if it is short: see `neighboring_frames`."""
+"""At most one in `SHORT` of a video's frames before a frame, and as many after it, are its `neighboring_frames`."""
 
 _FRAME_NUMBER = re.compile(r"\d+$")
 
@@ -76,7 +76,7 @@ def evaluate_pairs(
     measure: Callable[[LabelMap, Prediction], T] = lambda *_: None,  # type: ignore[assignment]
     use: Callable[[T], bool] = lambda _: True,
 ) -> DetailedScores:
-    """Score a segmenter on some pairs of a folder whose classes are numbered as the segmenter's.
+    """Score a segmenter on some pairs of a folder, whose class numbers must be those of the segmenter.
 
     Args:
         segmenter: the segmenter.
@@ -138,9 +138,10 @@ def evaluate_class(
 
 
 def video_names(pairs: Sequence[Pair]) -> list[str]:
-    """Return the video of each pair, if the names look like those of frames: a name with a digit, then a number.
+    """Return the name of each pair's video, which is the name of the pair without the number at its end.
 
-    [] unless these videos have two frames or more on average. Names such as IMG_0001 say nothing about videos.
+    Return [] if the pairs do not look like frames of videos: if a video's name would have neither a digit nor a slash,
+    as for IMG_0001, or if the videos would have fewer than two frames on average.
     """
     videos = [_FRAME_NUMBER.sub("", pair.name) for pair in pairs]
     are_frames = all(re.search(r"\d|/", video) for video in videos)
@@ -148,10 +149,10 @@ def video_names(pairs: Sequence[Pair]) -> list[str]:
 
 
 def neighboring_frames(pairs: Sequence[Pair], reach: int) -> list[list[int]]:
-    """Return for each pair the indices of the pairs that are at most `reach` frames of its video away, and its own.
+    """Return, for each pair, its own index and the indices of the pairs at most `reach` frames away in its video.
 
-    Videos are recognized by names, see `video_names`; pairs that are no frames have no neighbors. In a short video
-    fewer frames count, so that most of the others remain: one in `SHORT` of its frames, before and after.
+    Videos are recognized by names, see `video_names`; pairs that are not frames of videos have no neighbors. In a short
+    video, at most one in `SHORT` of its frames before a frame, and as many after it, are neighbors of the frame.
     """
     videos = video_names(pairs)
     found = [[index] for index in range(len(pairs))]
@@ -167,9 +168,9 @@ def neighboring_frames(pairs: Sequence[Pair], reach: int) -> list[list[int]]:
 
 
 def videos_of(pairs: Sequence[Pair]) -> list[str] | None:
-    """Return the video of each pair for intervals over videos, as the frames of a video resemble each other.
+    """Return the name of each pair's video, for intervals over videos, since the frames of a video resemble each other.
 
-    None if there are fewer than `MIN_VIDEOS` videos: then every image counts by itself.
+    Return None, for intervals over images, if there are fewer than `MIN_VIDEOS` videos.
     """
     videos = video_names(pairs)
     return videos if len({*videos}) >= MIN_VIDEOS else None

@@ -41,14 +41,15 @@ MAX_BYTES = 2**31 - 1
 """The largest size of an exported file: ONNX files cannot be larger."""
 
 MAX_PIXELS = 2**24
-"""The largest number of pixels of an image, which is computed as a whole: with 20 classes it takes several GiB."""
+"""The largest number of pixels of an image. Images are not cut into tiles; with 20 classes, an image of this size takes
+several GiB."""
 
 _VERSION = 1
 
 
 @dataclass(frozen=True)
 class ExportFacts:
-    """What an exported file says about its network.
+    """The facts about a network that its exported file holds.
 
     Attributes:
         classes: the classes of the label maps.
@@ -61,7 +62,10 @@ class ExportFacts:
     weights: Weights
 
     def metadata(self) -> dict[str, str]:
-        """Return the entries for the metadata of a file; those besides `FACTS` are for people and other programs."""
+        """Return the entries for the metadata of a file.
+
+        `of` reads only the entry `FACTS`; the other entries are for people and other programs.
+        """
         facts = {"version": _VERSION, "output": self.output, "weights": self.weights, "classes": self.classes.to_dict()}
         return {
             FACTS: json.dumps(facts),
@@ -89,7 +93,7 @@ class ExportFacts:
         try:
             facts = mapping(parse_json(metadata[FACTS].encode()), FACTS)
             if facts.get("version") != _VERSION:
-                raise ModelError(f"{path}: is of a newer version of maskpencil export; upgrade maskpencil")
+                raise ModelError(f"{path}: was written by a newer version of maskpencil export; upgrade maskpencil")
             return cls(
                 ClassSet.from_dict(mapping(facts.get("classes"), "classes")),
                 one_of(facts.get("output"), "output", ("labels", "logits")),
@@ -109,7 +113,7 @@ def is_exported(path: str | os.PathLike[str]) -> bool:
 
 
 class Engine(ABC):
-    """A loaded file: runs a network on images of one size; it may be used from several threads."""
+    """A loaded exported file, which runs its network on images of one size; several threads may use it."""
 
     name: str
 
@@ -120,11 +124,14 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
-        """Return the outputs for images (N, H, W, 3)."""
+        """Return the outputs for images (N, H, W, 3): labels and confidence (N, H, W), or logits (N, K, H, W)."""
 
 
 class OnnxEngine(Engine):
-    """A network run by ONNX Runtime on the CPU; `content` is that of the file, so that no other file is read."""
+    """A network run by ONNX Runtime on the CPU.
+
+    ONNX Runtime gets the `content` of the file instead of its path, so that it cannot read other files.
+    """
 
     name = "onnx"
 
@@ -153,7 +160,7 @@ class OpenVINOEngine(Engine):
         constants: the content of the .bin file.
 
     Raises:
-        ValueError: the XML is not that of an exported network.
+        ValueError: the XML does not describe an exported network.
     """
 
     name = "openvino"
@@ -213,8 +220,8 @@ class ExportedModel(Predictor):
             raise ModelError(f"{path}: there is no such file; expected model.onnx or model.xml from maskpencil export")
         if path.suffix.lower() not in EXPORTED_SUFFIXES:
             raise ModelError(
-                f"{path}: cannot be run here; expected a file in .onnx or .xml from maskpencil export, such as with "
-                "--to onnx"
+                f"{path}: is not in a format that can be run here; expected a .onnx or .xml file; export the model "
+                "with --to onnx or --to openvino"
             )
         try:
             if path.suffix.lower() == ".onnx":
@@ -228,7 +235,8 @@ class ExportedModel(Predictor):
             raise
         except Exception as error:  # the engines have no common class of errors
             raise ModelError(
-                f"{path}: cannot be loaded ({last_line(error)}); expected a file that maskpencil export wrote, whole"
+                f"{path}: cannot be loaded ({last_line(error)}); expected a complete file that maskpencil export "
+                "wrote; export the model again"
             ) from error
         digest = hashlib.blake2b(digest_size=16)
         for content in contents:
@@ -246,7 +254,7 @@ class ExportedModel(Predictor):
         return f"cpu by {self.engine.name}, exported in {self.facts.weights}"
 
     def origin(self) -> dict[str, object] | None:
-        """Return plain values that identify the file and what runs it; None if the file is unknown."""
+        """Return plain values that identify the file and the engine that runs it; None if `digest` was not given."""
         return None if self._digest is None else {"exported": self._digest, "runtime": self.title}
 
     def predict_batch(
@@ -294,11 +302,11 @@ class ExportedModel(Predictor):
         return probabilities
 
     def _run(self, images: Sequence[RGBImage]) -> list[npt.NDArray[Any]]:
-        """Return the outputs for images of one size, after checking their shapes and values.
+        """Return the network's outputs for images of one size, and check the shapes and values of the outputs.
 
         Raises:
-            ImageError: an image is too large.
-            ModelError: the network fails, or its outputs are not those of the metadata, or not finite.
+            ImageError: the images are too large.
+            ModelError: the network fails, or its outputs do not fit the metadata, or are not finite.
         """
         height, width = images[0].shape[:2]
         size = f"an image of {width} x {height} pixels"
@@ -316,11 +324,13 @@ class ExportedModel(Predictor):
         if self.facts.output == "logits":
             expected = [((len(images), len(self.classes), height, width), "f")]
         if [(output.shape, output.dtype.kind) for output in outputs] != expected:
-            raise ModelError(f"the exported file has other outputs than its metadata name, for {size}; export it again")
+            raise ModelError(
+                f"the exported file's outputs for {size} are not those that its metadata name; export the model again"
+            )
         if not np.isfinite(outputs[-1]).all() or (len(outputs) > 1 and outputs[0].max() >= len(self.classes)):
             raise ModelError(
-                f"the exported file's outputs for {size} are not finite or no class; export an earlier model, or with "
-                "--weights fp32"
+                f"the exported file's outputs for {size} are not finite, or are not class numbers; export an earlier "
+                "model, or export with --weights fp32"
             )
         return outputs
 

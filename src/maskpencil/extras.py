@@ -19,13 +19,13 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 
 @contextmanager
 def needed_for(what: str) -> Iterator[None]:
-    """Turn the failed import of an optional package in the block into an error that names the extra to install.
+    """Raise an error that names the extra to install if the `with` block fails to import an optional package.
 
     Args:
         what: the beginning of the error, before "needs torch; install it with ...".
 
     Raises:
-        ConfigError: the block imported a package of an extra that is not installed.
+        ConfigError: the `with` block imports a package of an extra that is not installed.
     """
     try:
         yield

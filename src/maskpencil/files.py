@@ -30,11 +30,11 @@ _recorders: list[tuple[Path, Record]] = []
 
 @contextmanager
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path next to `path`; after the block the file is flushed to disk and renamed to `path`.
+    """Yield a temporary path next to `path`; after the `with` block, flush the file to disk and rename it to `path`.
 
-    If the block raises, `path` stays as it was and the temporary file is removed. The temporary name keeps the suffix,
-    since some libraries choose the format by the suffix. Missing parent folders are made. If the process is killed
-    meanwhile, `remove_leftovers` removes the temporary file later.
+    If the `with` block raises, `path` stays as it was and the temporary file is removed. The temporary name keeps the
+    suffix, since some libraries choose the format by the suffix. Missing parent folders are made. If the process is
+    killed within the `with` block, `remove_leftovers` removes the temporary file later.
 
     Raises:
         OutputError: the folder cannot be made or the file cannot be written.
@@ -56,7 +56,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def cache_folder(kind: str) -> Path:
-    """Return `maskpencil/KIND` in `$XDG_CACHE_HOME`, or in `~/.cache` if that is not set to an absolute path."""
+    """Return `maskpencil/KIND` in `$XDG_CACHE_HOME`, or in `~/.cache` if this variable holds no absolute path."""
     chosen = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (chosen if chosen.is_absolute() else Path.home() / ".cache") / "maskpencil" / kind
 
@@ -79,14 +79,17 @@ def remove_leftovers(folder: str | os.PathLike[str], *, deep: bool = True) -> No
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return an unused path next to `path`, with its suffix, for a file that `remove_leftovers` may remove."""
+    """Return an unused path next to `path`, with its suffix, for a temporary file.
+
+    If the process is killed and leaves the file, `remove_leftovers` recognizes it by its name and removes it.
+    """
     suffix = path.suffix if len(path.suffix.encode(errors="surrogateescape")) < 100 else ""
     return path.with_name(f".maskpencil-{secrets.token_hex(6)}{suffix}")
 
 
 @contextmanager
 def recorded_below(folder: Path, record: Record) -> Iterator[None]:
-    """Return a context in which `record` is called each time just before a file appears below `folder`.
+    """Call `record` each time just before a file appears below `folder`, while the `with` block runs.
 
     `record` may be called from any thread. It is called for files that `written_whole` writes, and for files in folders
     that `folder_written_whole` writes if its argument `fresh` is True.
@@ -101,11 +104,11 @@ def recorded_below(folder: Path, record: Record) -> Iterator[None]:
 
 @contextmanager
 def folder_written_whole(path: str | os.PathLike[str], *, fresh: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder next to `path`; after the block it replaces the folder `path`.
+    """Yield a temporary folder next to `path`, which replaces the folder `path` after the `with` block.
 
-    If the block raises, `path` stays as it was. At every moment either the old or the new folder is whole on disk: the
-    old folder is renamed to a hidden name just before the new folder is renamed to `path`, and is removed afterwards.
-    If the process dies in between, `recover_folder` repairs the folder.
+    If the `with` block raises, `path` stays as it was. At every moment either the old or the new folder is whole on
+    disk: the old folder is renamed to a hidden name just before the new folder is renamed to `path`, and is removed
+    afterwards. If the process dies between these steps, `recover_folder` repairs the folder.
 
     Args:
         path: the folder to write.
@@ -125,7 +128,7 @@ def folder_written_whole(path: str | os.PathLike[str], *, fresh: bool = False) -
             recover_folder(path)
             if fresh and path.is_dir() and any(path.iterdir()):
                 raise OutputError(
-                    f"{path}: is not empty; expected a new or an empty folder; give another --out, or remove it"
+                    f"{path}: is not empty; expected a new or an empty folder; give another --out, or empty this folder"
                 )
             try:
                 new.mkdir()  # succeeds in one process only
@@ -185,7 +188,7 @@ def recover_folder(path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def locked(folder: Path, *, exclusive: bool) -> Iterator[bool | None]:
-    """Lock a folder for the block; the system releases the lock if the process dies.
+    """Lock a folder while the `with` block runs; the system releases the lock if the process dies.
 
     Args:
         folder: an existing folder.
@@ -221,20 +224,20 @@ def locked(folder: Path, *, exclusive: bool) -> Iterator[bool | None]:
 
 
 def short_name(path: str | os.PathLike[str]) -> str:
-    """Return the name of a folder, or of a file without its suffixes; folders of results are named after it."""
+    """Return the name of a folder, or of a file without its suffixes, after which a folder of results is named."""
     path = Path(path).resolve()
     return path.name if path.is_dir() else path.name.partition(".")[0]
 
 
 def run_name(model: str | os.PathLike[str]) -> str:
-    """Return the name of a model: NAME for runs/train/NAME/model, otherwise that of the folder or the exported file."""
+    """Return the name of a model: NAME for runs/train/NAME/model, otherwise the name of the folder or exported file."""
     path = Path(model).resolve()
     name = path.name if path.is_dir() else path.stem
     return (path.parent.name if name == "model" else name) or "model"
 
 
 def named(path: Path) -> Path:
-    """Return a path with a name to which a number or a suffix can be added, which "." and ".." lack."""
+    """Return a path with a name to which a number or a suffix can be added; paths such as "." and ".." are resolved."""
     return path.resolve() if path.name in ("", "..") else path
 
 
@@ -263,7 +266,7 @@ def numbered_folder(path: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a `numbered_folder`, and remove it after the block if it is empty.
+    """Yield a `numbered_folder`, and remove it after the `with` block if it is empty.
 
     Raises:
         OutputError: the folder cannot be made.
@@ -277,7 +280,9 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def refuse_unwritable(path: str | os.PathLike[str]) -> None:
-    """Check before a long computation that `written_whole` can write `path`; remove leftovers next to it.
+    """Check, before a long computation, that `written_whole` can write `path`.
+
+    The temporary files of killed processes next to `path` are removed.
 
     Raises:
         OutputError: the folder cannot be made or the file cannot be written.
@@ -291,7 +296,12 @@ def refuse_unwritable(path: str | os.PathLike[str]) -> None:
 
 
 def _temporary_file(path: Path) -> Path:
-    """Make the temporary file that will become `path`."""
+    """Make the temporary file that will become `path`, and return its path.
+
+    Raises:
+        OSError: `path` is a folder, or the file cannot be made.
+        OutputError: `path` is a named pipe, a device or a socket.
+    """
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if kind := special_kind(path):  # renaming would replace it

@@ -59,7 +59,9 @@ def choose_device(name: str = "auto") -> "torch.device":
 
 
 def computes_on_cpu(name: str = "auto") -> bool:
-    """Return whether a network runs on the CPU; torch is imported only if the machine may have a GPU.
+    """Return whether a network runs on the CPU with the device `name`.
+
+    torch is imported only if the machine may have a GPU.
 
     Only torch runs networks on GPUs, so without it `auto` is the CPU.
 
@@ -98,7 +100,8 @@ def choose_precision(name: str, device: "torch.device | str") -> str:
     """Return the name of the convolutions' precision; `auto` is bf16 if `device` computes it natively, else fp32.
 
     Raises:
-        ConfigError: the precision is unknown, or the device does not support it.
+        ConfigError: the precision is unknown, is int8, which only quantized models have, or is not supported by the
+            device.
     """
     kind = device if isinstance(device, str) else device.type
     name = read_choice("precision", name, PRECISIONS)
@@ -123,7 +126,7 @@ def has_native_bf16(device: str) -> bool:
 def cpu_instructions() -> frozenset[str]:
     """Return the names of this machine's CPU instruction sets.
 
-    On systems other than Linux torch reads them; without torch the set is empty.
+    On systems other than Linux torch finds the names; without torch the set is empty.
     """
     if sys.platform.startswith("linux"):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -86,8 +86,8 @@ def read_mask_pixels(source: str | os.PathLike[str] | bytes, *, name: str = "") 
     integers. Messages call the file `name`, by default its path.
 
     Raises:
-        ImageError: not a readable image, truncated, over `MAX_PIXELS`, or not a mask: its numbers are not whole, or its
-            bands are not colors.
+        ImageError: the file is not a readable image, is truncated, has more than `MAX_PIXELS` pixels, or is not a mask:
+            its numbers are not whole, or its bands are not colors.
     """
     name = name or ("the mask" if isinstance(source, bytes) else os.fspath(source))
     stored = read_stored(source, name=name)
@@ -123,10 +123,17 @@ def _opacity(stored: Stored) -> npt.NDArray[np.uint8] | None:
 
 
 def _whole(values: npt.NDArray[np.generic], name: str) -> npt.NDArray[np.integer]:
-    """Convert whole numbers stored as floats to the smallest integer type that holds them."""
+    """Convert whole numbers stored as floats to uint8 if they are in 0..255, else to int32.
+
+    Raises:
+        ImageError: a number is not whole, or is too large for int32.
+    """
     numbers = values.astype(np.float64)
     if not np.isfinite(numbers).all() or (numbers != np.rint(numbers)).any() or np.abs(numbers).max() >= 2**31:
-        raise ImageError(f"{name}: holds floating-point numbers; expected whole class numbers or colors")
+        raise ImageError(
+            f"{name}: holds floating-point numbers that are not integers below 2**31; expected integer class numbers "
+            "or colors; save the mask with an integer data type"
+        )
     fits = numbers.min() >= 0 and numbers.max() <= 255
     return numbers.astype(np.uint8 if fits else np.int32)
 
@@ -137,7 +144,7 @@ _CLEARED = "have transparent colors in their palette, which are read as black (0
 def _with_clear_black(stored: Stored) -> tuple[npt.NDArray[np.uint8] | None, bool]:
     """Return the palette with fully transparent colors set to black, and whether any color changed.
 
-    Transparent pixels then have the same color in all files. Nothing is changed if opaque pixels use black already.
+    Transparent pixels then have the same color in all files. No color changes if opaque pixels already use black.
     """
     palette = stored.palette
     if palette is None or not stored.clear:
@@ -158,7 +165,7 @@ _OBJECTS = "hold 16-bit class numbers in red and object numbers in green: the cl
 def _are_objects(values: npt.NDArray[np.integer]) -> bool:
     """Return whether 16-bit channels (H, W, 3) hold class numbers (red), object numbers (green) and zeros (blue).
 
-    All pixels of an object must have the same class.
+    The result is False if pixels with the same object number have different class numbers.
     """
     if values.dtype != np.uint16 or values[..., 2].any() or not 0 < values[..., 0].max() < IGNORE_INDEX:
         return False
@@ -175,7 +182,7 @@ def _as_colors(values: npt.NDArray[np.integer], name: str) -> npt.NDArray[np.uin
     if values.dtype == np.uint8:
         return values.astype(np.uint8, copy=False)
     if values.dtype == np.uint16:
-        for one in (257, 256):  # as 8 bits are widened
+        for one in (257, 256):  # the usual factors by which 8-bit colors are widened
             if not (values % one).any():
                 return (values // one).astype(np.uint8)
     ranges = (f"{channel} {values[..., place].min()} to {values[..., place].max()}" for place, channel in _CHANNELS)
@@ -207,7 +214,7 @@ def read_label_map(path: str | os.PathLike[str]) -> LabelMap:
         (H, W) uint8 class indices, `IGNORE_INDEX` at ignored pixels.
 
     Raises:
-        ImageError: not a readable one-channel 8-bit image.
+        ImageError: the file is not a readable 8-bit image with one channel.
     """
     values = read_mask_pixels(path).values
     if values.ndim != 2 or values.dtype != np.uint8:

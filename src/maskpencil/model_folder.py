@@ -58,8 +58,8 @@ ARCHITECTURES: Mapping[str, Mapping[str, Check]] = {
         "network": partial(one_of, known=("fcn_resnet50", "fcn_resnet101")),
     },
 }
-"""The settings of each architecture, which are checked before its network is built; all settings except `num_classes`
-have defaults."""
+"""For each architecture the names of its settings, each with the function that checks the value of the setting before
+the network is built; all settings except `num_classes` have defaults."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class ModelConfig:
 
     @property
     def title(self) -> str:
-        """The usual name of the network, such as "FCN-8s on vgg16"; it is found without importing torch."""
+        """The usual name of the network, such as "FCN-8s on vgg16", made without importing torch."""
         entries = self.architecture
         if entries["name"] == "torchvision":
             return f"torchvision's {entries.get('network', 'fcn_resnet50')}"
@@ -146,7 +146,7 @@ def graph_fingerprint(folder: Path) -> str:
 
 @contextmanager
 def weights_file(folder: Path) -> Iterator[BinaryIO]:
-    """Open the weights file of a model folder.
+    """Open the weights file of a model folder for reading while the `with` block runs.
 
     Raises:
         ModelError: the file cannot be opened, or is not a regular file.
@@ -227,7 +227,7 @@ def read_model_folder(path: str | Path) -> ModelParts:
 
 @contextmanager
 def _described(folder: Path) -> Iterator[None]:
-    """Convert errors about entries of config.json to a `ModelError` that names the file."""
+    """Convert errors about entries of config.json in the `with` block to a `ModelError` that names the file."""
     try:
         yield
     except MaskPencilError as error:

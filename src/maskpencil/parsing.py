@@ -47,7 +47,7 @@ def read_path_text(name: str, value: Any) -> str:
 
 
 def read_optional_path(name: str, value: Any) -> Path | None:
-    """Read a path, or None."""
+    """Read a path as `read_path` does; return None if the value is None."""
     return None if value is None else read_path(name, value)
 
 
@@ -55,7 +55,7 @@ def read_whole(name: str, value: Any, *, least: int | None = None, most: int | N
     """Read a whole number from `least` to `most` (None: no limit); NumPy and torch scalars are accepted too.
 
     Raises:
-        ConfigError: the value is not a whole number (True, 3.0 and "3" are refused too), or is out of range.
+        ConfigError: the value is out of range or not a whole number; True, 3.0 and "3" do not count as whole numbers.
     """
     try:
         number = None if isinstance(value, bool | np.bool_) else operator.index(value)
@@ -72,7 +72,7 @@ def read_number(name: str, value: Any, *, least: float | None = None, most: floa
     """Read a finite number from `least` to `most` (None: no limit); NumPy and torch scalars are accepted too.
 
     Raises:
-        ConfigError: the value is not a number (True and "0.5" are refused too), not finite, or out of range.
+        ConfigError: the value is out of range, not finite or not a number; True and "0.5" do not count as numbers.
     """
     is_number = hasattr(type(value), "__float__") and not isinstance(value, bool | np.bool_)
     try:
@@ -135,7 +135,7 @@ def read_choice(name: str, value: Any, choices: Sequence[T]) -> T:
     """Read one of several strings or whole numbers.
 
     Raises:
-        ConfigError: the value is none of the choices; the message names the most similar choice.
+        ConfigError: the value is not one of the choices; the message suggests the most similar choice.
     """
     for choice in choices:
         if isinstance(choice, str) and isinstance(value, str) and choice == value:
@@ -236,7 +236,7 @@ def _side(text: str) -> int:
 
 
 def is_local(host: str) -> bool:
-    """Return whether a host, a name or an IP address, is reached by programs on this computer alone."""
+    """Return whether only programs on this computer can reach a host, given as a name or an IP address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

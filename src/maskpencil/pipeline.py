@@ -30,13 +30,14 @@ PATIENCE = 180.0
 """Seconds without a result and without computation after which a step counts as stalled."""
 
 POLL = 5.0
-"""Seconds between two checks of a step. While the whole process is paused, only this many seconds count."""
+"""Seconds between two checks of a step; of a time in which the whole process is paused, at most this much counts."""
 
 IDLE_SHARE = 0.02
 """The share of one processor's time below which a process counts as computing nothing."""
 
 SideBySide: TypeAlias = Callable[[], AbstractContextManager[int]]
-"""A function that returns a context with the fastest number of simultaneous calls, as `Segmenter.side_by_side` does."""
+"""A function that returns a context manager, which yields the fastest number of simultaneous calls, such as
+`Segmenter.side_by_side`."""
 
 
 _thread = threading.local()
@@ -54,7 +55,7 @@ def is_ending() -> bool:
 
 
 def one_by_one() -> AbstractContextManager[int]:
-    """Return a context like that of `Predictor.side_by_side`, but for calls one after the other: it yields 1."""
+    """Return a context manager that yields 1, in place of `Predictor.side_by_side`, to run one call at a time."""
     return nullcontext(1)
 
 
@@ -110,7 +111,10 @@ def read_ahead(
 def equal_groups(
     items: Iterable[T], *, size: int | Callable[[T], int], alike: Callable[[T, T], bool]
 ) -> Iterator[list[T]]:
-    """Group consecutive items that are `alike`, at most `size` of them; `size` may depend on a group's first item."""
+    """Yield lists of consecutive items, each `alike` to the first item of its list and at most `size` items long.
+
+    `size` may be a function, which is called with the first item of a list.
+    """
     group: list[T] = []
     for item in items:
         if group and not alike(group[0], item):
@@ -161,10 +165,10 @@ def in_parallel(
 
 
 class WriteBehind:
-    """A thread that runs calls in order; while `depth` calls are waiting, `submit` waits as well.
+    """A thread that runs calls in order; while `depth` calls have not ended, `submit` waits.
 
-    The object is a context manager that waits for all calls at the end of the block; if the block raises, the calls
-    that have not begun are dropped. An error of a call is raised by a later `submit` or at the end of the block.
+    The object is a context manager that waits for all calls at the end of the `with` block; if the block raises, the
+    calls that have not begun are dropped. An error of a call is raised by a later `submit` or at the end of the block.
     """
 
     def __init__(self, *, depth: int, step: str | None = "writing") -> None:
@@ -206,7 +210,7 @@ class WriteBehind:
 
 @contextmanager
 def _pool(workers: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of threads named after `name`; after the block wait for the threads, unless one has stalled."""
+    """Yield a pool of threads named after `name`; after the `with` block wait for them, unless one has stalled."""
     ending, stalled = threading.Event(), False
     pool = ThreadPoolExecutor(workers, name, initializer=setattr, initargs=(_thread, "ending", ending))
     try:
@@ -227,7 +231,7 @@ class _Watch:
         self._idle = 0.0  # seconds without a result and without computation
 
     def wait(self, futures: Collection[Future[Any]], *, timeout: float | None = None) -> bool:
-        """Wait until one of the futures is done; return False if `timeout` seconds pass before.
+        """Wait until one of the futures is done, and return True; return False if `timeout` seconds pass first.
 
         Raises:
             StalledError: there was no result and no computation for `PATIENCE` seconds.

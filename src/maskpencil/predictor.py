@@ -63,9 +63,9 @@ class Predictor(Protocol):
         return 1
 
     def side_by_side(self) -> AbstractContextManager[int]:
-        """Return a context that yields the fastest number of simultaneous predictions, see `Segmenter.side_by_side`.
+        """Return a context manager that yields the fastest number of simultaneous predictions; by default 1.
 
-        By default the number is 1.
+        See `Segmenter.side_by_side`.
         """
         return one_by_one()
 
@@ -103,7 +103,7 @@ class Predictor(Protocol):
 
 
 def supports(predictor: Predictor, method: Literal["predict_class", "probabilities_batch", "bands"]) -> bool:
-    """Return whether a predictor has an optional method of `Predictor`."""
+    """Return whether a predictor implements an optional method of `Predictor`."""
     return getattr(type(predictor), method, None) not in (None, getattr(Predictor, method))
 
 
@@ -116,7 +116,7 @@ def batch_size(predictor: Predictor) -> int:
 
 
 def side_by_side(predictor: Predictor) -> AbstractContextManager[int]:
-    """Return a context that yields the fastest number of simultaneous predictions of a predictor.
+    """Return a context manager that yields the fastest number of simultaneous predictions of a predictor.
 
     The number is 1 if the predictor does not define `side_by_side`.
     """
@@ -125,7 +125,10 @@ def side_by_side(predictor: Predictor) -> AbstractContextManager[int]:
 
 
 def model_digest(predictor: Predictor) -> str | None:
-    """Return a digest of a predictor's model, settings and classes, and of this version; None if they are unknown."""
+    """Return a digest of a predictor's model, settings and classes, and of the version of maskpencil.
+
+    Return None if the predictor's `origin` is None.
+    """
     origin = getattr(predictor, "origin", lambda: None)()
     if origin is None:
         return None

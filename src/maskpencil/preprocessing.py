@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def stacked(images: Sequence[RGBImage]) -> "torch.Tensor":
-    """Stack images of one size, (H, W, 3) uint8 each, into one tensor (N, 3, H, W)."""
+    """Stack images of one size, (H, W, 3) uint8 each, into one uint8 tensor (N, 3, H, W)."""
     import torch
 
     return torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2)
@@ -41,7 +41,8 @@ class Preprocessing:
         channel_order: the order of the channels that the network takes, rgb or bgr.
 
     Raises:
-        ConfigError: `mean` or `std` is not three numbers, a std is 0, a size is below 1, or the order is unknown.
+        ConfigError: `mean` or `std` is not three numbers or is out of range, a size is below 1 or too large, or the
+            channel order is unknown.
     """
 
     mean: tuple[float, ...]
@@ -53,7 +54,8 @@ class Preprocessing:
         numbers = (*self.mean, *self.std)
         if len(self.mean) != 3 or len(self.std) != 3 or not all(map(_is_sound, numbers)) or min(self.std) < MIN_STD:
             raise ConfigError(
-                f"mean and std must be three numbers, std above 0, but got {shown(self.mean)} and {shown(self.std)}"
+                f"mean and std must be three numbers each, at most {MAX_NUMBER:g}, and std at least {MIN_STD:g}, but "
+                f"got {shown(self.mean)} and {shown(self.std)}"
             )
         if self.channel_order not in ("rgb", "bgr"):
             raise ConfigError(f"channel_order must be rgb or bgr, but got {shown(self.channel_order)}")
@@ -71,7 +73,7 @@ class Preprocessing:
 
     @property
     def fill(self) -> tuple[int, int, int]:
-        """The mean color (red, green, blue), 0-255, for padding images: 0 after normalization."""
+        """The mean color (red, green, blue), 0-255, with which images are padded; normalization turns it into 0."""
         red, green, blue = (round(value * 255) for value in self.mean)
         return red, green, blue
 
@@ -103,7 +105,12 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> "Preprocessing":
-        """Build the settings from the content of config.json."""
+        """Build the settings from the content of config.json.
+
+        Raises:
+            KeyError: `mean` or `std` is missing.
+            ConfigError: see `Preprocessing`.
+        """
         size = entries.get("image_size")
         return cls(
             _as_tuple(entries["mean"]),

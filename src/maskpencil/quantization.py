@@ -35,7 +35,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Quantized:
-    """The result of a quantization: the mean IoU before and after, 0..1."""
+    """The result of a quantization: the quantized model folder `out`, and the mean IoU before and after, 0..1."""
 
     out: Path
     before: float
@@ -134,7 +134,7 @@ def _spread(data: DataFolder, count: int) -> Iterator[RGBImage]:
 
 
 def _record_scores(folder: Path, data: str, result: Quantized) -> None:
-    """Add the measured scores to the configuration and the model card."""
+    """Add the measured scores to the configuration and the model card; `data` is the name of the data folder."""
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     facts = {"data": data, "mean_iou_before": round(result.before, 4), "mean_iou": round(result.after, 4)}
     (folder / CONFIG).write_text(json.dumps(config | {"int8": facts}, indent=2) + "\n", encoding="utf-8")

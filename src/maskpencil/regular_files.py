@@ -127,7 +127,7 @@ def _decodes(content: bytes, encoding: str) -> bool:
 
 
 def numbered_lines(text: str) -> list[tuple[int, str]]:
-    """Return the lines that are not empty, with their numbers from 1."""
+    """Return the lines that are not empty, without white space around them, with their numbers from 1."""
     return [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
 
 
@@ -184,7 +184,7 @@ def parse_json(content: bytes, *, any_text: bool = False) -> Any:
     """Parse JSON as `read_json` does.
 
     Raises:
-        ValueError: the content is not JSON, or is refused.
+        ValueError: the content is not JSON, or holds something for which `read_json` raises an error.
     """
     try:
         value = json.loads(
@@ -269,7 +269,7 @@ def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a number")
+    raise ValueError(f"it holds {name}; expected finite numbers only")
 
 
 def _whole_number(digits: str) -> int:
@@ -286,7 +286,7 @@ def _finite_number(digits: str) -> float:
 
 
 def _refuse_hostile(value: object, *, any_text: bool) -> None:
-    """Refuse deep nesting, and strings that cannot be written to files or terminals.
+    """Raise `ValueError` for deep nesting, and for strings that cannot be written to files or terminals.
 
     The function does not call itself, since deep nesting could exceed Python's recursion limit.
     """

@@ -106,7 +106,7 @@ def find_results(folder: Path) -> Results | None:
 
 @contextmanager
 def recorded_results(folder: Path) -> Iterator[None]:
-    """Record the files that the block writes below a folder; other processes may write there at the same time.
+    """Record the files that the `with` block writes below a folder; other processes may write there at the same time.
 
     The record is created with the first file.
 
@@ -200,15 +200,16 @@ def refuse_to_replace_file(path: Path, *, keys: Collection[str] | None = None) -
     """
     refuse_unwritable(path)
     if os.path.lexists(path) and not (keys and not path.is_symlink() and _has_keys(path, keys)):
-        found = "exists and was not written by this command" if keys else "exists, and nothing is replaced"
+        found = "exists and was not written by this command" if keys else "exists, and existing files are not replaced"
         raise OutputError(f"{path}: {found}; give another name, or move it away")
 
 
 class _Record:
-    """A writer of lines to the record of a folder; it opens the record with the first line, and any thread may use it.
+    """A callable that adds a line to the record of a folder for each file; any thread may call it.
 
-    Calls after `close` do nothing: if two runs in one process write to the same folder, each has a `_Record` that is
-    called for the files of both, and one run ends first.
+    The first call opens the record. Calls after `close` do nothing. There may be such calls if two runs in one process
+    write to the same folder: the `_Record` of each run is called for the files of both runs, so a thread of one run may
+    still call the `_Record` of the other run when the other run has just ended.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -293,9 +294,9 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _key(folder: Path, path: Path) -> str:
-    """Return the name of a file in the record of `folder`; equal for paths that Windows or macOS treat as one file.
+    """Return the name of a file in the record of `folder`: its path below `folder`, in lower case and normalized.
 
-    The name is the path below `folder`, regardless of upper or lower case and of Unicode normalization.
+    The name is the same for all paths that Windows or macOS treat as one file, such as A.png and a.png.
     """
     below = "/".join(path.parts[len(folder.parts) :])
     return unicodedata.normalize("NFC", below).casefold()

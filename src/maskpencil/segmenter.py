@@ -61,7 +61,9 @@ images unscaled."""
 
 
 def load_predictor(value: Any) -> Predictor:
-    """Return a predictor unchanged, or load a model folder or an exported file, or reach the server at an address.
+    """Return a predictor unchanged; otherwise load a model folder or exported file, or connect to a server.
+
+    `value` is the predictor, the path of the folder or file, or the address of the server.
 
     Raises:
         ConfigError: the value is neither a predictor nor a path, or the server refuses this client.
@@ -275,7 +277,12 @@ class Segmenter:
 
     @property
     def network(self) -> "Network":
-        """The network as a torch module; if torch does not run it, a new module is read from the model folder."""
+        """The network as a torch module; if torch does not run it, a new module is read from the model folder.
+
+        Raises:
+            ConfigError: torch does not run the network, and there is no model folder or torch is not installed.
+            ModelError: the model folder cannot be read.
+        """
         if not isinstance(self.runtime, ConvertedRuntime):
             from maskpencil.runtimes.torch_runtime import TorchRuntime
 
@@ -288,7 +295,7 @@ class Segmenter:
 
     @property
     def parts(self) -> ModelParts:
-        """The network as a torch module, with all else that a model folder holds."""
+        """The network as a torch module, its classes, preprocessing and training: the content of a model folder."""
         return ModelParts(self.network, self.classes, self.preprocessing, self.training)
 
     @property
@@ -401,7 +408,7 @@ class Segmenter:
     ) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
         """Segment images of one size, and compute the probability (H, W) of the class `index`, in one pass.
 
-        With `confidence`, the predictions have one.
+        If `confidence` is True, the predictions have a confidence map.
 
         Raises:
             ConfigError: there is no such class.
@@ -442,7 +449,7 @@ class Segmenter:
             start: the first row to compute.
 
         Yields:
-            The rows of a band, and its maps.
+            The rows of a band as a slice of the image's rows, and the maps of the band.
 
         Raises:
             ConfigError: the network cannot be run in tiles.
@@ -470,7 +477,7 @@ class Segmenter:
         return profile.tile_size(self.budget) if size[0] * size[1] * profile.bytes_per_pixel > self.budget else None
 
     def side_by_side(self) -> AbstractContextManager[int]:
-        """Prepare for simultaneous predictions within the block, and yield the fastest number of threads.
+        """Prepare for simultaneous predictions while the `with` block runs, and yield the fastest number of threads.
 
         Within the block a single prediction may take longer. All predictions together stay below `memory`.
         """
@@ -595,9 +602,9 @@ def _size(images: Sequence[RGBImage]) -> tuple[int, int]:
 
 
 def _refuse_unfit(images: Sequence[RGBImage]) -> None:
-    """Raise an error unless images are uint8 arrays (H, W, 3) of one size.
+    """Raise `ImageError` unless images are uint8 arrays (H, W, 3) of one size.
 
-    Floats, for example, would give a wrong label map.
+    Arrays of floats, for example, would give a wrong label map.
     """
     shapes = {image.shape if isinstance(image, np.ndarray) and image.dtype == np.uint8 else None for image in images}
     shape = shapes.pop() if len(shapes) == 1 else None

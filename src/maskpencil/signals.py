@@ -23,14 +23,14 @@ STOPPING = (signal.SIGINT, *ENDING)
 
 @dataclass
 class Ended:
-    """The number of the signal that ended a block; 0 if no signal ended it."""
+    """The number of the signal that ended the `with` block of `ended_by_signals`; 0 if no signal ended it."""
 
     number: int = 0
 
 
 @contextmanager
 def ended_by_signals() -> Iterator[Ended]:
-    """Raise KeyboardInterrupt in the block at the first signal of `ENDING`, so that context managers clean up.
+    """Raise KeyboardInterrupt in the `with` block at the first signal of `ENDING`, so that context managers clean up.
 
     Further signals are ignored: closing a terminal may send two signals. A signal that was already ignored when the
     process started, as SIGHUP under nohup, stays ignored. Outside the main thread, where Python delivers no signals,
@@ -65,15 +65,15 @@ class Stop(Event):
 def stopped_by_signals(tell: Callable[[str], None]) -> Iterator[Stop]:
     """Yield an event that the first signal of `STOPPING` sets; the next signal raises KeyboardInterrupt.
 
-    `tell` is called with a message at the first signal. After the block the earlier handlers are restored. The function
-    works in the main thread only.
+    `tell` is called with a message at the first signal. After the `with` block the earlier handlers are restored. The
+    function works in the main thread only.
     """
     stop = Stop()
 
     def handle(number: int, _: object) -> None:
         if stop.is_set():
             if number == stop.number and number in CLOSING:
-                return  # closing a terminal may send two
+                return  # closing a terminal may send two signals
             raise KeyboardInterrupt
         mute_closed_terminal(number)
         stop.number = number
@@ -99,7 +99,7 @@ def _restore_handlers(handlers: Mapping[int, Any]) -> None:
 
 
 class StopRequest:
-    """A record of a signal that requests a stop, so that work can stop between two steps instead of within a step.
+    """A context manager that records a signal, so that work can stop between two steps instead of within a step.
 
     `received` is the number of the signal that this process received, 0 until then. `agreed` is the number of the
     signal that any process of the training received, 0 until then; the training sets it in all processes after the same

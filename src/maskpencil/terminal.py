@@ -68,7 +68,7 @@ def show(*lines: Line) -> None:
 
 
 def say(line: str, *, file: TextIO | None = None) -> None:
-    """Write a line to standard error, or to another terminal or log; errors of writing are ignored."""
+    """Write a line to standard error, or to `file`, such as another terminal or a log; ignore errors of writing."""
     file = file or sys.stderr
     try:
         file.write(_encodable(visible(line), file.encoding) + "\n")
@@ -81,8 +81,8 @@ def say(line: str, *, file: TextIO | None = None) -> None:
 def finish(code: int) -> int:
     """Write buffered results and return the exit code of a command that ends with `code`.
 
-    It is no error if a reader closes the pipe early. If the results cannot be written, for example on a full disk, an
-    error is printed and the exit code is not 0.
+    A reader that closes the pipe early is not an error. If the results cannot be written, for example on a full disk,
+    an error is printed and the exit code is not 0.
     """
     RESULTS.flush()
     failure, RESULTS.failure = RESULTS.failure, None

@@ -1,4 +1,4 @@
-"""Read the file of a token, which a server demands and its clients send."""
+"""Read a token from a file: a secret text that a server demands and its clients send."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from maskpencil.errors import ConfigError
 from maskpencil.regular_files import read_regular, reason_of
 
 MIN_TOKEN, MAX_TOKEN = 16, 4096
-"""The least and the largest number of characters of a token."""
+"""The smallest and the largest number of characters of a token."""
 
 
 def read_token(path: Path, remedy: str) -> str:
@@ -26,6 +26,7 @@ def read_token(path: Path, remedy: str) -> str:
     token = content.decode("ascii", "replace").strip()
     if len(token) < MIN_TOKEN or not all("!" <= letter <= "~" for letter in token):
         raise ConfigError(
-            f"{path}: holds no token; expected one line of at least {MIN_TOKEN} letters and digits; {remedy}"
+            f"{path}: does not hold a token; expected one line of at least {MIN_TOKEN} ASCII characters without "
+            f"spaces; {remedy}"
         )
     return token

@@ -124,7 +124,7 @@ def legend(
     indices: Sequence[int] | None = None,
     counts: Mapping[int, int] | None = None,
 ) -> RGBImage:
-    """Draw a strip with a swatch and the name of each class, in as many rows as needed: (rows, width, 3).
+    """Draw a strip (height, width, 3) with a swatch and the name of each class, in as many rows as needed.
 
     A name that is too long for a row is cut. A name in a script other than Latin, which the built-in font lacks, is
     replaced by "class N".
@@ -141,7 +141,7 @@ def legend(
 
 @lru_cache(maxsize=32)
 def _legend(classes: ClassSet, width: int, chosen: tuple[int, ...], counted: tuple[tuple[int, int], ...]) -> RGBImage:
-    """Draw a `legend`, cached: images of one size usually share it, and text takes longer to draw than colors."""
+    """Draw a `legend` and cache it: images of one size usually share a legend, and text takes long to draw."""
     counts = dict(counted)
     font = _font(size := _text_size(width))
     gap, row_height = size // 2, size + size // 2 + 2
@@ -238,7 +238,7 @@ def grayscale(values: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
 
 
 def _palette(classes: ClassSet) -> bytes:
-    """Return red, green and blue of all 256 class indices, as 768 bytes."""
+    """Return the colors of all 256 class indices as 768 bytes: red, green and blue of each."""
     table = np.full((256, 3), IGNORE_COLOR, dtype=np.uint8)
     table[: len(classes)] = classes.colors
     return table.tobytes()
@@ -281,7 +281,7 @@ def _ink_on(color: Color) -> Color:
 
 
 def _printable(classes: ClassSet, index: int) -> str:
-    """Return the name of a class in ASCII, the limit of the built-in font: without accents, or "class N"."""
+    """Return the name of a class in ASCII, without accents, for the built-in font; "class N" for other scripts."""
     if index == IGNORE_INDEX:
         return "no class"
     letters = unicodedata.normalize("NFKD", classes.names[index].replace("ß", "ss"))

@@ -63,7 +63,7 @@ def test_a_drawing_replaces_nothing(data: Path, capsys: pytest.CaptureFixture[st
     before = photo.read_bytes()
     words = {"heatmap": ["heatmap", "vgg16", photo, "--class", "tabby"], "benchmark": ["benchmark", "no-model"]}
     line = error([*words[command], "--out", photo], capsys)
-    assert "0.png: exists, and nothing is replaced; give another name" in line
+    assert "0.png: exists, and existing files are not replaced; give another name" in line
     assert photo.read_bytes() == before
 
 

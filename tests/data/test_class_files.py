@@ -132,7 +132,7 @@ def test_a_data_yaml_without_names_is_about_something_else(tmp_path: Path, text:
         ("labelmap.txt", "x" * (2**20 + 1), "is larger than 1 MiB"),
         ("dataset_meta.json", "[1]", "holds list; expected an object with 'labels'"),
         ("dataset_meta.json", "{}", "'names' must be a list of class names, but got None"),
-        ("dataset_meta.json", '{"labels": ["a", null]}', "must hold one name for each class"),
+        ("dataset_meta.json", '{"labels": ["a", null]}', "each of the 'names' must be a string or a number"),
         ("dataset_meta.json", '{"label_map": ["a"]}', "must map numbers to names"),
         ("dataset_meta.json", '{"labels": ["a"], "segmentation_colors": [null]}', "'palette' must be a list"),
         ("dataset_meta.json", '{"labels": ["a"], "segmentation_colors": [["1", 2, 3]]}', "whole numbers from 0 to 255"),

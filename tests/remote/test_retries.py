@@ -211,7 +211,7 @@ def unknown_status(client, _):
 
 
 UNFIT = {
-    a_page: r"its answer cannot be used \(it is no whole .npz file",
+    a_page: r"its answer cannot be used \(it is not a complete .npz file",
     garbage: r"its answer is no HTTP \(BadStatusLine\)",
     other_shape: r"its answer cannot be used \(label_map.npy is uint8 of the shape \(30, 20\); expected uint8",
     no_class: r"its answer cannot be used \(label_map holds 7, which is no class\)",

@@ -46,11 +46,14 @@ def test_a_setting_that_cannot_work_is_refused(settings, message):
     ("content", "message"),
     [
         (None, "the token cannot be read (No such file or directory); write one with: openssl rand -hex 32 > "),
-        (b"", "holds no token; expected one line of at least 16 letters and digits; write one with"),
-        (b"short\n", "holds no token"),
-        (b"two words that are long enough", "holds no token"),
-        (b"one-line-that-is-long\nanother-line-that-is-long", "holds no token"),
-        ("lang-genug-aber-mit-ü".encode(), "holds no token"),
+        (
+            b"",
+            "does not hold a token; expected one line of at least 16 ASCII characters without spaces; write one with",
+        ),
+        (b"short\n", "does not hold a token"),
+        (b"two words that are long enough", "does not hold a token"),
+        (b"one-line-that-is-long\nanother-line-that-is-long", "does not hold a token"),
+        ("lang-genug-aber-mit-ü".encode(), "does not hold a token"),
         (b"x" * 5000, "the token cannot be read (it is larger than"),
     ],
 )
