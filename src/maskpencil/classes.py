@@ -1,6 +1,7 @@
 """`ClassSet`: the names, colors and ignore index of the classes a mask can hold."""
 
 import colorsys
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -135,12 +136,12 @@ class ClassSet:
         """
         names = entries.get("names")
         if isinstance(names, Mapping):  # {0: road, 1: car}
-            if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            if any(isinstance(number, bool) for number in names) or {*names} != {*range(len(names))}:
                 raise DataError(f"'names' must be numbered from 0 without gaps, but got {shown(list(names))}")
             names = [names[i] for i in range(len(names))]
         if not isinstance(names, list | tuple):
             raise DataError(f"'names' must be a list of class names, but got {shown(names)}")
-        if not all(isinstance(name, str | int | float) for name in names):
+        if not all(isinstance(name, str | int | float) and not isinstance(name, bool) for name in names):
             raise DataError(
                 f"each of the 'names' must be a string or a number, but got {shown(names)}; put other names, such as "
                 "null, in quotes"
@@ -149,7 +150,7 @@ class ClassSet:
         if not isinstance(palette, list | tuple) or not all(isinstance(color, list | tuple) for color in palette):
             raise DataError(f"'palette' must be a list of [red, green, blue], but got {shown(palette)}")
         ignore_index = entries.get("ignore_index", IGNORE_INDEX)
-        if not isinstance(ignore_index, int):
+        if not isinstance(ignore_index, int) or isinstance(ignore_index, bool):
             raise DataError(f"'ignore_index' must be a whole number, but got {shown(ignore_index)}")
         return cls(tuple(str(name) for name in names), tuple(tuple(color) for color in palette), ignore_index)
 
@@ -255,9 +256,27 @@ def distinct_colors(count: int) -> tuple[Color, ...]:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """A YAML loader that raises `DataError` as soon as it reads an anchor, an alias, a tag or deep nesting."""
+    """A YAML loader that raises `DataError` as soon as it reads an anchor, an alias, a tag or deep nesting.
+
+    Class names are read as they are written, so that `010` does not become 8. As in YAML 1.2, `yes`, `no`, `on` and
+    `off` are text. Keys that occur twice, of which YAML loaders keep the last, are errors.
+    """
 
     depth = 0
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+        seen: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise DataError(
+                        f"line {key.start_mark.line + 1} has {shown(key.value)} for the second time; remove one of them"
+                    )
+                seen.add(key.value)
+                if key.value == "names":
+                    _keep_text(value)
+        return node
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
@@ -272,3 +291,26 @@ class _PlainLoader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+
+_TEXT = "tag:yaml.org,2002:str"
+_NULL = "tag:yaml.org,2002:null"
+_TRUTH = "tag:yaml.org,2002:bool"
+
+_PlainLoader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag != _TRUTH]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_PlainLoader.add_implicit_resolver(_TRUTH, re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF"))  # type: ignore[no-untyped-call]
+
+
+def _keep_text(names: yaml.Node) -> None:
+    """Make the class names in a list or in the values of a mapping text, except for missing names."""
+    nodes: list[yaml.Node] = []
+    if isinstance(names, yaml.SequenceNode):
+        nodes = names.value
+    elif isinstance(names, yaml.MappingNode):
+        nodes = [value for _, value in names.value]
+    for node in nodes:
+        if isinstance(node, yaml.ScalarNode) and node.tag != _NULL:
+            node.tag = _TEXT

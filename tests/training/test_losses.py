@@ -141,6 +141,12 @@ def test_a_file_gives_each_class_its_weight(tmp_path):
     assert class_weights(str(tmp_path / "weights.yaml"), CLASSES, COUNTS, SIZES).tolist() == [0.5, 2.0, 5.0]
 
 
+def test_names_that_are_numbers_have_weights_as_well(tmp_path):
+    (tmp_path / "weights.yaml").write_text("1: 5\nno: 0.5\n")
+    weights = class_weights(str(tmp_path / "weights.yaml"), ClassSet(("1", "no")), COUNTS[:, :2], SIZES)
+    assert weights.tolist() == [5.0, 0.5]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -148,7 +154,8 @@ def test_a_file_gives_each_class_its_weight(tmp_path):
         ("[1, 2, 3]", "holds a list"),
         ("road: 1\ncar: 1\npole: 0\n", "the weight of pole is 0; expected"),
         ("road: 1\ncar: heavy\npole: 1\n", "the weight of car is 'heavy'; expected"),
-        ("road: 1\ncar: yes\npole: 1\n", "the weight of car is True; expected"),
+        ("road: 1\ncar: yes\npole: 1\n", "the weight of car is 'yes'; expected"),
+        ("road: 1\ncar: true\npole: 1\n", "the weight of car is True; expected"),
     ],
 )
 def test_a_file_of_something_else_is_refused(text, expected, tmp_path):

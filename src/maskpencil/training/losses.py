@@ -197,6 +197,8 @@ def _from_file(path: Path, classes: ClassSet) -> list[float]:
         )
     expected = f"expected a weight above 0 for each class, such as {classes.names[0]}: 1.5"
     entries = read_yaml(path)
+    if isinstance(entries, dict):
+        entries = {str(name): weight for name, weight in entries.items()}
     if not isinstance(entries, dict) or set(entries) != set(classes.names):
         found = ", ".join(map(str, entries)) if isinstance(entries, dict) else f"a {type(entries).__name__}"
         raise ConfigError(f"{path}: holds {found}; {expected}; the classes are {', '.join(classes.names)}")
