@@ -18,6 +18,7 @@ from maskpencil.errors import ConfigError, ImageError, MaskPencilError, ModelErr
 from maskpencil.extras import needed_for
 from maskpencil.images import RGBImage
 from maskpencil.label_maps import file_palette
+from maskpencil.parsing import shown
 from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor
 from maskpencil.regular_files import mapping, one_of, parse_json, read_regular
@@ -93,7 +94,10 @@ class ExportFacts:
         try:
             facts = mapping(parse_json(metadata[FACTS].encode()), FACTS)
             if facts.get("version") != _VERSION:
-                raise ModelError(f"{path}: was written by a newer version of maskpencil export; upgrade maskpencil")
+                raise ModelError(
+                    f"{path}: has the version {shown(facts.get('version'))} of the format of exports, but this "
+                    f"maskpencil reads {_VERSION}; upgrade maskpencil, or export the model again"
+                )
             return cls(
                 ClassSet.from_dict(mapping(facts.get("classes"), "classes")),
                 one_of(facts.get("output"), "output", ("labels", "logits")),

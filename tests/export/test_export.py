@@ -294,7 +294,7 @@ def of_others() -> Iterator[tuple[str, bytes, str]]:
     foreign = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)])
     yield "foreign.onnx", foreign.SerializeToString(), "is not from maskpencil export"
     foreign.metadata_props.add(key="maskpencil", value='{"version": 99}')
-    yield "newer.onnx", foreign.SerializeToString(), "was written by a newer version of maskpencil export"
+    yield "newer.onnx", foreign.SerializeToString(), "has the version 99 of the format of exports"
     foreign.metadata_props[0].value = '{"version": 1, "classes": 3}'
     yield "damaged.onnx", foreign.SerializeToString(), "its metadata are damaged"
     yield "empty.onnx", b"", "cannot be loaded"

@@ -195,7 +195,7 @@ SplitFile = Annotated[
 IMPORTED_SUFFIXES = (".caffemodel", ".pth", ".pt", ".safetensors")
 """Files of weights that `maskpencil import` reads, for the networks it supports."""
 
-FOREIGN_SUFFIXES = (".onnx", ".xml", ".bin", ".h5", ".keras", ".pb", ".tflite", ".engine", ".ckpt", ".pkl", ".blob")
+FOREIGN_SUFFIXES = (".bin", ".h5", ".keras", ".pb", ".tflite", ".engine", ".ckpt", ".pkl", ".blob")
 """The suffixes of network files that cannot be read."""
 
 FILE_COMMANDS = ("predict", "evaluate", "report", "serve", "benchmark", "info")
