@@ -318,7 +318,7 @@ FAULTS = {
         void_borders,
         "looks-ignored",
         "warning",
-        "classes in thin lines between the others, like borders to ignore: 1 (edge = 3)",
+        "classes in thin lines between other classes, like borders to ignore: 1 (edge = 3)",
     ),
     "slips of a brush": (
         specks,

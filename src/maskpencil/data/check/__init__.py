@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 MAX_PROCESSES = 60
-"""The largest number of processes for which Windows can wait."""
+"""The largest number of processes that read files; Windows cannot wait for many more processes at once."""
 
 
 def check(
@@ -46,8 +46,8 @@ def check(
     Args:
         root: the folder or archive of the data set.
         places: the folders of images, masks and splits, if they cannot be found automatically.
-        processes: the number of processes that read files; more than one requires a script that can be imported, see
-            Python's `multiprocessing`.
+        processes: the number of processes that read files; with more than one, the calling script must be safe to
+            import, see Python's `multiprocessing`.
         report: called after each pair with the numbers of pairs (done, total).
 
     Example:
@@ -57,7 +57,8 @@ def check(
 
     Raises:
         ConfigError: an argument has the wrong type or is out of range.
-        DataError: there is no such folder, or it has no pair of image and mask.
+        DataError: the folder is missing, or it has no pair of image and mask.
+        OutputError: files must be unpacked, and the cache cannot be written.
     """
     if not isinstance(places, Places):
         raise ConfigError(f"places must be a maskpencil.data.layout.Places, but got {shown(places)}")
@@ -108,7 +109,7 @@ def check(
 
 
 def _with_alpha(view: PairFacts, encoding: MaskEncoding) -> PairFacts:
-    """Return a copy in which the transparent pixels of the mask are counted by their meaning in `encoding`."""
+    """Return a copy of `view` whose counts give the transparent pixels of the mask their meaning in `encoding`."""
     facts = view.mask.facts and view.mask.facts.seen(encoding.alpha)
     return replace(view, mask=replace(view.mask, facts=facts))
 

@@ -75,7 +75,7 @@ def _bands_and_levels(seen: Sequence[PairFacts]) -> list[Fault]:
                 "note",
                 files,
                 f"images whose {text}: {{n}}",
-                "give them a scale for another range: gdal_edit.py -scale FACTOR FILE.tif",
+                "to map another range of numbers, set the scale of the files: gdal_edit.py -scale FACTOR FILE.tif",
             )
         ),
         *fault(

@@ -42,8 +42,8 @@ def check_copies(splits: Mapping[str, Sequence[Pair]], root: Path) -> list[Fault
 def leaves_train(copies: int, train: int) -> bool:
     """Return whether images that are both in train and in another split are to be removed from train.
 
-    This leaves the validation and test images unchanged. If it would remove more than half of train, the result is
-    False: the images are to be removed from the other splits.
+    This leaves the validation and test images unchanged. The result is False if this would remove more than half of
+    train; the images are then to be removed from the other splits.
 
     Args:
         copies: the number of images of train that are also in another split.
@@ -138,7 +138,7 @@ def _same_bytes(views: Sequence[PairFacts]) -> list[list[int]]:
 
 
 def _leave_train(views: Sequence[PairFacts], groups: Sequence[Sequence[int]]) -> bool:
-    """Return whether train, rather than val or test, gives up images that are in several splits, see `leaves_train`.
+    """Return whether images in several splits are removed from train, not from val or test, see `leaves_train`.
 
     Each of `groups` lists the indices of all `views` that show the same image.
     """
@@ -181,7 +181,8 @@ def _duplicates(views: Sequence[PairFacts], groups: Sequence[Sequence[int]], roo
 def _of_copies(kind: str, severity: Severity, copies: Mapping[str, bool], what: str, remedy: str) -> list[Fault]:
     """Return a list with a fault of images that occur more than once, or [] if there are none.
 
-    `copies` maps the text on each image to whether its masks differ; these images are named first.
+    `copies` maps each text, which names all copies of one image, to whether the masks of these copies differ. Texts of
+    copies with different masks come first in the fault.
     """
     if differing := sum(copies.values()):
         what += f"{f', {differing}' if len(copies) > 1 else ''} with different masks"
@@ -244,7 +245,7 @@ def _near_pairs(views: Sequence[PairFacts]) -> list[tuple[int, int]]:
 
     Each image is paired with at most one of the images that are not brighter: the most similar near-duplicate in
     another split, or, if there is none, the most similar near-duplicate in the same split. Only images of almost the
-    same brightness are compared, since images of different brightness are no near-duplicates.
+    same brightness are compared, since images of different brightness cannot be near-duplicates.
     """
     if len(views) < 2:
         return []

@@ -24,10 +24,13 @@ MAX_SPECK_AREA = 6
 """The largest area of a speck, in pixels."""
 
 MAX_PAIRS_WITHOUT_PROCESSES = 200
-"""The largest number of pairs that are read in the current process, since starting other processes takes longer."""
+"""The largest number of pairs that the current process reads alone, since starting other processes takes longer."""
 
 MAX_SHORT_SHARE = 0.25
-"""The largest share of a mask's pixels in short runs; a greater share is due to noise or compression, not to specks."""
+"""The largest share of a mask's pixels in runs of at most `MAX_SPECK_AREA` pixels at which specks are counted.
+
+A greater share is due to noise or compression, not to specks.
+"""
 
 FEW_SHORT = 10_000
 
@@ -35,7 +38,7 @@ MAX_STEP_WIDTH = 2
 """The largest width, in pixels, of the steps that smoothing leaves between two classes."""
 
 MAX_THIN_LENGTH = 8
-"""The largest length, in pixels, of a thin run."""
+"""The largest length, in pixels, of a thin run, see `MaskView.thin_shares`."""
 
 CHUNK = 16
 
@@ -71,7 +74,8 @@ class MaskView:
     Attributes:
         facts: the counts of the mask's values.
         header: the header of the mask's file; None if the mask is not a single file, such as a drawing of polygons.
-        specks: the number of regions of at most `MAX_SPECK_AREA` pixels, by value; {} for a drawing of polygons.
+        specks: the number of regions of at most `MAX_SPECK_AREA` pixels, by value; {} if they are not counted, as in a
+            drawing of polygons.
         steps: the share, 0..1, of runs that look like a smoothed border: one or two pixels long, with a value between
             the values to their left and right. Runs at the ends of a row are not counted.
         thin_shares: for each value, the share, 0..1, of its runs that are thin: at most `MAX_THIN_LENGTH` pixels long
@@ -103,7 +107,7 @@ def inspect_pairs(
     processes: int = 1,
     report: Callable[[int, int], None] | None = None,
 ) -> list[PairFacts]:
-    """Read and measure every image and mask once.
+    """Read every image and mask once, and return their measurements in the order of `pairs`.
 
     Memory grows by a few kilobytes per pair, or by a few tens of kilobytes if the compression of masks is lossy.
 
@@ -131,7 +135,7 @@ def _inspected(pairs: Sequence[tuple[str, Pair]], processes: int) -> Iterator[Pa
 
 
 def inspect_pair(entry: tuple[str, Pair]) -> PairFacts:
-    """Read and measure an image and its mask."""
+    """Read and measure the image and the mask of `entry`, which is (split, pair)."""
     split, pair = entry
     return PairFacts(split, pair, _measure_image(pair.image), _measure_mask(pair.mask))
 
@@ -172,7 +176,10 @@ def _has_only_polygons(mask: MaskSource) -> bool:
 
 
 def _runs(numbers: npt.NDArray[np.integer]) -> Runs:
-    """Return the runs of equal pixels in the rows: the flat index of the first pixel, and the length of each."""
+    """Find the runs of equal pixels in the rows of `numbers` (H, W).
+
+    Return two arrays (runs,): the flat index of each run's first pixel, and the length of each run.
+    """
     starts = np.ones(numbers.shape, dtype=bool)
     np.not_equal(numbers[:, 1:], numbers[:, :-1], out=starts[:, 1:])
     firsts = np.flatnonzero(starts)
@@ -180,12 +187,15 @@ def _runs(numbers: npt.NDArray[np.integer]) -> Runs:
 
 
 def _specks(numbers: npt.NDArray[np.integer], runs: Runs) -> dict[int, int]:
-    """Count the regions of at most `MAX_SPECK_AREA` pixels by value; pixels are connected by their sides and corners.
+    """Return, for each mask value, how many of its regions have at most `MAX_SPECK_AREA` pixels.
 
-    Corners count, so that a thin diagonal line such as a crack is one region. Each pixel in a run of at most
-    `MAX_SPECK_AREA` pixels gets its own number. Then, `MAX_SPECK_AREA` times, each of them takes the smallest number
-    among its neighbors with the same value. After that all pixels of a speck share a number that no other pixel has. If
-    a mask has too many of these pixels, see `MAX_SHORT_SHARE`, the result is {}.
+    Pixels are connected by sides and corners, so that a thin diagonal line such as a crack is one region. Each pixel in
+    a run of at most `MAX_SPECK_AREA` pixels first gets a unique label. Then, `MAX_SPECK_AREA` times, each such pixel
+    takes the smallest label among its neighbors of the same value. After that, all pixels of a small region share a
+    label that no other pixel has.
+
+    Return {} without counting if the share of pixels in such runs is greater than `MAX_SHORT_SHARE`, and their number
+    is greater than `FEW_SHORT`.
     """
     values, (firsts, lengths) = numbers.ravel(), runs
     firsts, lengths = firsts[lengths <= MAX_SPECK_AREA], lengths[lengths <= MAX_SPECK_AREA]
@@ -221,7 +231,10 @@ def _around(places: npt.NDArray[np.int64], size: tuple[int, ...]) -> npt.NDArray
 
 
 def _borders(numbers: npt.NDArray[np.integer], runs: Runs, *, colored: bool) -> tuple[float, dict[int, float]]:
-    """Measure `MaskView.steps` and `MaskView.thin_shares` of a mask."""
+    """Return `MaskView.steps` and `MaskView.thin_shares` of a mask of `numbers` (H, W) with the given `runs`.
+
+    `colored` is whether the numbers are colors 0xRRGGBB.
+    """
     firsts, lengths = runs
     values = numbers.ravel()[firsts]
     # runs with a neighbor on both sides in their row

@@ -80,7 +80,7 @@ def _similar_names(encoding: MaskEncoding) -> list[Fault]:
 
 
 def same_names(classes: ClassSet) -> list[tuple[str, ...]]:
-    """Group the names of classes that differ only in case and spaces."""
+    """Return the names of the classes in groups; names that differ only in case and spaces are in one group."""
     groups: dict[str, list[str]] = {}
     for name in classes.names:
         groups.setdefault(" ".join(name.split()).casefold(), []).append(name)
@@ -88,7 +88,7 @@ def same_names(classes: ClassSet) -> list[tuple[str, ...]]:
 
 
 def _off_by_one(facts: Sequence[MaskFacts], encoding: MaskEncoding, *, declared: bool) -> list[Fault]:
-    """Return the fault of class numbers that start at 1, so that the first class never occurs."""
+    """Return a fault if the class numbers start at 1, so that the first class never occurs."""
     if encoding.kind != "index" or encoding.codes is not None or not facts:
         return []
     numbers = {value for fact in facts for value in fact.values} - {IGNORE_INDEX, encoding.classes.ignore_index}
@@ -131,10 +131,10 @@ def _never_seen(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> li
 
 
 def leaves_out_absent(encoding: MaskEncoding, *, declared: bool) -> bool:
-    """Return whether a fixed copy leaves out the classes without a pixel, and renumbers the others.
+    """Return whether `write_fixed` leaves out the classes without a pixel, and renumbers the other classes.
 
-    It does so where these classes are only gaps between the numbers of the masks, so that nothing names them: neither a
-    class file nor a format, and no published palette.
+    It does so if these classes are only gaps between the numbers of the masks: no class file, format or published
+    palette names them.
     """
     return not declared and encoding.kind in ("index", "color") and encoding.classes not in KNOWN.values()
 
@@ -162,7 +162,7 @@ def _not_in_train(splits: Sequence[str], encoding: MaskEncoding, counts: Counts)
 
 
 def _one_class_in_val(splits: Sequence[str], encoding: MaskEncoding, counts: Counts) -> list[Fault]:
-    """Return the fault of validation masks that show only one class, if the training masks show several."""
+    """Return a fault if the validation masks show only one class, and the training masks show several."""
     names = np.array(splits)
     shown, asked = (counts[names == split].sum(axis=0) for split in ("train", "val"))
     if np.count_nonzero(shown) < 2 or np.count_nonzero(asked) != 1:
@@ -192,11 +192,11 @@ def _unbalanced(encoding: MaskEncoding, counts: Counts) -> list[Fault]:
 
 
 MIN_FOREGROUND_SHARE = 0.7
-"""The smallest share of the foreground at which it may be the background, in masks without a class file."""
+"""In masks without a class file, a foreground with at least this share of the pixels may be the background instead."""
 
 
 def _mostly_foreground(encoding: MaskEncoding, counts: Counts, *, declared: bool) -> list[Fault]:
-    """Return a note if the foreground covers most of nearly all masks, and only its value says it is the foreground."""
+    """Return a note if the foreground covers most of nearly all masks, and no class file or format names it."""
     totals = counts.sum(axis=0)
     if declared or encoding.classes.names != TWO_CLASSES or not totals.all():
         return []
@@ -250,7 +250,7 @@ MIN_EQUAL_MASKS = 3
 
 
 def _equal_masks(facts: Sequence[MaskFacts]) -> list[Fault]:
-    """Return a fault if nearly all masks are equal; masks of a single value are left to other checks."""
+    """Return a fault if nearly all masks are equal; masks of a single value are not compared."""
     alike: dict[object, list[MaskSource]] = {}
     for fact in facts:
         if len(fact.values) > 1:
@@ -275,10 +275,10 @@ def _contradictory_palettes(facts: Sequence[MaskFacts], encoding: MaskEncoding) 
 
 
 MIN_SMOOTHED_SHARE = 0.3
-"""The smallest share of smoothed borders at which a mask is reported."""
+"""A mask is reported if more than this share of its runs look like smoothed borders, see `MaskView.steps`."""
 
 MIN_THIN_SHARE = 0.6
-"""A class of which at least this share of the runs is thin, between other classes, looks like a border to ignore."""
+"""A class with more than this share of thin runs, see `MaskView.thin_shares`, looks like a border to ignore."""
 
 DOUBT = 0.05
 MAX_SPECKS = 5
@@ -372,7 +372,7 @@ def _looks_ignored(seen: Sequence[PairFacts], encoding: MaskEncoding) -> list[Fa
         "looks-ignored",
         "warning",
         found,
-        "classes in thin lines between the others, like borders to ignore: {n}",
+        "classes in thin lines between other classes, like borders to ignore: {n}",
         "if they are borders to ignore, give them the value 255, or write ignore_index into classes.yaml",
     )
 

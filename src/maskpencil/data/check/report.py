@@ -34,7 +34,7 @@ class CheckReport:
     """The result of `check`.
 
     `notes` describe how the data set was read, `splits` has the number of pairs of each split, and `seen` the
-    measurements of each pair. `ignored` counts the ignored pixels; its share is that of all pixels. `encoding` is None
+    measurements of each pair. `ignored` counts the ignored pixels, with their share of all pixels. `encoding` is None
     if the values of the masks could not be mapped to classes. `declared` is whether a class file or the format of the
     data set defines the classes; if not, they are inferred from the masks.
 
@@ -63,7 +63,7 @@ class CheckReport:
 
     @property
     def verdict(self) -> str:
-        """A line that says whether the data can be used, the number of pairs of each split, and that of the faults."""
+        """A line that says whether the data is fit for training, with the numbers of pairs by split and of faults."""
         counts = {severity: sum(fault.severity == severity for fault in self.faults) for severity in ORDER}
         faults = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
         splits = ", ".join(f"{count} {split}" for split, count in self.splits.items())
