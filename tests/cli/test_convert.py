@@ -37,5 +37,5 @@ def test_a_data_set_is_the_same_in_every_format(
 
 
 def test_an_unknown_format_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="the format must be folder, voc, cvat, coco, labelme, yolo, but got 'paint'"):
+    with pytest.raises(ConfigError, match="must be one of folder, voc, cvat, coco, labelme, yolo, but got 'paint'"):
         convert(open_folder(tiny_folder), tmp_path, "paint")

@@ -164,7 +164,7 @@ def test_data_sets_in_folders_of_a_folder_are_named(save_files) -> None:
         files[f"drawn/{number}.json"] = shapes(f"{number}.png", LEAF)
     files["exported/class_names.txt"] = "_background_\nleaf\n"
     root = save_files(files)
-    with pytest.raises(DataError, match=r"holds 2 data sets, drawn/ \(labelme\), exported/ \(labelme2voc\); name"):
+    with pytest.raises(DataError, match=r"holds 2 data sets, drawn/ \(labelme\), exported/ \(labelme2voc\); give"):
         open_folder(root)
     assert open_folder(root / "drawn").classes.names == ("background", "leaf")
 

@@ -94,7 +94,7 @@ def test_data_sets_without_a_common_reading_are_named_however_deep(save_files) -
     root = save_files(labelme("sets/drawn") | pairs("sets/cells/train") | pairs("sets/leaves"))
     expected = (
         r"holds 3 data sets, sets/cells/ \(images and masks\), sets/drawn/ \(labelme\), sets/leaves/ \(images and "
-        r"masks\); name the folder of one: \S+/sets/cells$"
+        r"masks\); give the folder of a single data set: \S+/sets/cells$"
     )
     with pytest.raises(DataError, match=expected):
         open_folder(root)
@@ -102,6 +102,6 @@ def test_data_sets_without_a_common_reading_are_named_however_deep(save_files) -
 
 def test_a_collection_is_no_data_set_even_if_some_files_have_equal_names(save_files) -> None:
     root = save_files(labelme("one") | labelme2voc("two/inside") | photos("rgb") | masks("gt/{}.png"))
-    with pytest.raises(DataError, match=r"holds 2 data sets, one/ \(labelme\), two/ \(labelme2voc\); name the"):
+    with pytest.raises(DataError, match=r"holds 2 data sets, one/ \(labelme\), two/ \(labelme2voc\); give the"):
         open_folder(root)
     assert open_folder(root / "two" / "inside").classes.names == ("_background_", "leaf")

@@ -31,7 +31,7 @@ class ClassFile:
 
 
 def find_class_file(root: Path) -> ClassFile | None:
-    """Find the class file in a folder: a classes.yaml, or else a file of another tool.
+    """Find and read the class file in a folder: a classes.yaml, or else a file of another tool.
 
     Return None if the folder has no class file. A data.yaml or dataset.yaml without `names` is skipped.
 
@@ -49,7 +49,7 @@ def find_class_file(root: Path) -> ClassFile | None:
 
 
 def find_own_class_file(root: Path) -> ClassFile | None:
-    """Find the classes.yaml in a folder; return None if the folder has no classes.yaml.
+    """Find and read the classes.yaml in a folder; return None if the folder has no classes.yaml.
 
     Raises:
         DataError: the file does not describe classes.
@@ -60,19 +60,20 @@ def find_own_class_file(root: Path) -> ClassFile | None:
 
 @dataclass(frozen=True)
 class Label:
-    """A line of a labelmap.txt; either every label of a file has a color, or no label has a color."""
+    """A label in a labelmap.txt; `color` is the color in the file or, if it has none, a color of Pascal VOC."""
 
     name: str
     color: Color
 
 
 def read_labelmap(path: Path) -> tuple[Label, ...]:
-    """Read CVAT's and Datumaro's labelmap.txt: per label a line `name:red,green,blue:parts:actions`, "#" for comments.
+    """Read the labels in a labelmap.txt of CVAT or Datumaro, with one line `name:red,green,blue:parts:actions` each.
 
-    Labels without colors get the colors of Pascal VOC. https://docs.cvat.ai/docs/dataset_management/formats/format-smask
+    Lines that begin with "#" are comments. If no label has a color, the labels get the colors of Pascal VOC.
+    https://docs.cvat.ai/docs/dataset_management/formats/format-smask
 
     Raises:
-        DataError: a line has another form, a name is repeated, or only some labels have a color.
+        DataError: there are no labels, a line has another form, a name is repeated, or only some labels have a color.
     """
     rows: list[tuple[str, Color | None]] = []
     for number, line in numbered_lines(_text(path)):
@@ -98,7 +99,7 @@ def classes_of_labelmap(path: Path, labels: Sequence[Label]) -> ClassSet:
     The ignore index is the number after the last class if the last label marks ignored pixels, else `IGNORE_INDEX`.
 
     Raises:
-        DataError: no label is left, or there are too many.
+        DataError: no label is left, or there are too many; the message names the file `path`.
     """
     kept = [label for label in labels if label.name not in IGNORED_LABELS]
     if not 1 <= len(kept) <= MAX_CLASSES:
@@ -108,7 +109,7 @@ def classes_of_labelmap(path: Path, labels: Sequence[Label]) -> ClassSet:
 
 
 def read_codes(path: Path) -> ClassSet:
-    """Read fastai's codes.txt, one name per line.
+    """Read the classes in fastai's codes.txt, one name per line.
 
     Raises:
         DataError: there are no names or too many, or a name is repeated.
@@ -117,7 +118,7 @@ def read_codes(path: Path) -> ClassSet:
 
 
 def read_class_names(path: Path) -> ClassSet:
-    """Read labelme2voc's class_names.txt, one name per line; `__ignore__` in the first line is skipped.
+    """Read the classes in labelme2voc's class_names.txt, one name per line; `__ignore__` in the first line is skipped.
 
     Raises:
         DataError: there are no names or too many, or a name is repeated.
@@ -136,7 +137,7 @@ class VistasLabel:
 
 
 def read_vistas_labels(path: Path) -> tuple[VistasLabel, ...] | None:
-    """Read the `labels` of Mapillary Vistas' config.json; return None if they are missing or are no list of objects.
+    """Read the `labels` of Mapillary Vistas' config.json; return None if they are missing or not a list of objects.
 
     Raises:
         DataError: a label has another form.
@@ -169,7 +170,7 @@ def vistas_classes(labels: Sequence[VistasLabel]) -> ClassSet:
 
 
 def read_pixel_values(path: Path) -> dict[int, str]:
-    """Read Roboflow's `_classes.csv`, a table `Pixel Value, Class`, as {value: class} in the order of the values.
+    """Read Roboflow's `_classes.csv`, a table `Pixel Value, Class`, as {pixel value: class name}, sorted by value.
 
     Raises:
         DataError: the file is not such a table, or a value is over 255 or repeated.
@@ -210,7 +211,9 @@ def _labelmap(path: Path) -> ClassSet:
 
 
 def _dataset_meta(path: Path) -> ClassSet:
-    """Read Datumaro's dataset_meta.json: `labels` or `label_map` (index to name), and `segmentation_colors` by index.
+    """Read Datumaro's dataset_meta.json: names in `label_map`, {index: name}, or else in the list `labels`.
+
+    The list `segmentation_colors`, if present, holds the colors of the classes.
 
     https://github.com/openvinotoolkit/datumaro, util/meta_file_util.py
     """
@@ -251,7 +254,7 @@ def read_label_colors(path: Path) -> ClassSet:
     for number, line, parts in rows:
         if len(parts) < 4:
             raise DataError(
-                f"{path}: line {number} is {line!r}; expected red, green, blue and a name, as '64 128 64 Animal'"
+                f"{path}: line {number} is {line!r}; expected red, green, blue and a name, such as '64 128 64 Animal'"
             )
         names.append(parts[3])
         palette.append(_color(path, number, parts[:3]))
@@ -259,7 +262,7 @@ def read_label_colors(path: Path) -> ClassSet:
 
 
 def _object_info(path: Path) -> ClassSet:
-    """Read ADE20K's table `Idx Ratio Train Val Name`; of several names of a class the first is used.
+    """Read ADE20K's table `Idx Ratio Train Val Name`; if a class has several names, the first name is used.
 
     The mask value 0, which the table does not list, becomes the class "other".
 
@@ -313,7 +316,7 @@ def _class_dict(path: Path) -> ClassSet:
 def _hasty(path: Path) -> ClassSet | None:
     """Read Hasty's label_classes.json, a list of classes with `png_index` (the mask value), `class_name` and `color`.
 
-    The value 0 is the background if no class has it. Return None if the file is no such list.
+    The value 0 is the background if no class has it. Return None if the file is not such a list.
 
     https://docs.cloudfactory.com/export-formats/semantic-segmentation-png-images
     """
@@ -376,7 +379,7 @@ READERS: Mapping[str, Callable[[Path], ClassSet | None]] = {
     "obj.names": read_codes,
     "classes.txt": read_codes,
 }
-"""The readers of class files of other tools by file name; the first file that is found is used."""
+"""The readers of class files of other tools by file name; the first of these files that exists in a folder is used."""
 
 UNCERTAIN = frozenset({"config.json", "class_names.txt", "obj.names", "classes.txt"})
 """Class files whose names are also used for other purposes."""

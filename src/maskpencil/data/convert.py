@@ -40,7 +40,7 @@ def convert(data: DataFolder, out: Path, file_format: str, *, report: Callable[[
         OutputError: `out` cannot be written, is not empty, or another process is writing it.
     """
     if file_format not in WRITERS:
-        raise ConfigError(f"the format must be {', '.join(WRITERS)}, but got {file_format!r}")
+        raise ConfigError(f"the format must be one of {', '.join(WRITERS)}, but got {file_format!r}")
     pairs = [(split, pair) for split, pairs in data.splits.items() for pair in pairs]
     refuse_names((pair.image for _, pair in pairs), file_format)
     names = FreeNames()
@@ -66,7 +66,7 @@ LEFT_OUT = {
     "annotations-of-unlisted-images": "left out: its image is not listed",
     "annotations-outside": "cut off at the edge of the image",
 }
-"""The changes by which a fixed copy treats the faults of files and annotations that are not read."""
+"""The texts in changes.csv for files and annotations that `write_fixed` leaves out or cuts off, by kind of fault."""
 
 SAME_SHAPE = 0.02
 """The largest relative difference in aspect ratio at which a mask is scaled to its image."""
@@ -81,7 +81,7 @@ class Change:
 
 
 def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int], None] | None = None) -> list[Change]:
-    """Write the usable part of a checked data set to `out`, and every change to `out`/changes.csv.
+    """Write the usable part of a checked data set to `out`, list every change in `out`/changes.csv, and return them.
 
     `out` must not exist or must be empty, and is written completely or not at all. Images are copied, upright if EXIF
     rotates them; masks become palette PNGs of class numbers; a classes.yaml names the classes. Masks are rotated or
@@ -103,7 +103,8 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
     """
     if report.encoding is None:
         raise DataError(
-            f"{report.root}: the encoding of the masks is unknown, so no copy is written; correct the errors above"
+            f"{report.root}: the encoding of the masks is unknown, so no copy is written; correct the errors that "
+            "maskpencil check lists"
         )
     encoding, changes = _renumbered(report, report.encoding)
     copies = superfluous_copies(report.seen)
@@ -128,7 +129,10 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
                 if progress:
                     progress(done, len(report.seen))
             if not names.taken:
-                raise DataError(f"{report.root}: has no usable pair of image and mask")
+                raise DataError(
+                    f"{report.root}: has no usable pair of image and mask, so no copy is written; correct the faults "
+                    "that maskpencil check lists"
+                )
         for fault in report.faults:
             if fault.kind in LEFT_OUT:
                 changes += [Change(file, LEFT_OUT[fault.kind]) for file in fault.files]
@@ -142,8 +146,8 @@ def _renumbered(report: CheckReport, encoding: MaskEncoding) -> tuple[MaskEncodi
     """Return a corrected encoding, and the changes.
 
     Classes whose names differ only in case and spaces become one class. If the class numbers certainly start at 1, 1 is
-    subtracted from each. If not, class numbers without a pixel are left out and the others renumbered, unless something
-    names them, see `leaves_out_absent`.
+    subtracted from each. Otherwise, classes without a pixel are left out and the other classes are renumbered, unless a
+    class file, a format or a published palette names the classes, see `leaves_out_absent`.
     """
     classes, changes = encoding.classes, list[Change]()
     meaning = list(range(len(classes)))
@@ -210,8 +214,8 @@ def _mended(view: PairFacts, encoding: MaskEncoding) -> tuple[LabelMap | None, l
 def _fitted(label_map: LabelMap, header: Header, *, drawn: bool) -> tuple[LabelMap | None, list[str]]:
     """Rotate or scale a label map to the size of its upright image, and describe the change.
 
-    `header` is the header of the image, and `drawn` whether the mask was drawn from shapes. Returns None as label
-    map if the aspect ratios of mask and image differ, or if it is unknown whether the shapes are rotated.
+    `header` is the header of the image, and `drawn` is whether the mask was drawn from shapes. The returned label map
+    is None if the aspect ratios of mask and image differ, or if it is unknown whether the shapes are rotated.
     """
     height, width = header.shown_size
     if label_map.shape == (height, width):

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 FIRST_BYTES = 2**16
-"""The number of bytes at the start of each file that are compared first; they almost always differ."""
+"""The number of bytes at the start of each file that are compared first; different files almost always differ there."""
 
 
 def find_copies(files: Iterable[Path]) -> list[list[Path]]:
@@ -22,7 +22,7 @@ def find_copies(files: Iterable[Path]) -> list[list[Path]]:
 
 
 def _alike(files: Iterable[Path], measure: Callable[[Path], Hashable]) -> list[list[Path]]:
-    """Return the groups of two or more files of which `measure` returns the same."""
+    """Return the groups of two or more files for which `measure` returns equal values, without unreadable files."""
     groups: dict[Hashable, list[Path]] = defaultdict(list)
     for path in files:
         with suppress(OSError):  # unreadable files are reported where images are read

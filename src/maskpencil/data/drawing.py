@@ -39,7 +39,7 @@ class Shape(Protocol):
 class Polygon:
     """A polygon of closed rings, an outer ring and its holes.
 
-    It covers the pixels whose centers lie in an odd number of rings.
+    It covers the pixels whose centers lie inside an odd number of rings.
     """
 
     class_index: int
@@ -63,7 +63,10 @@ class Polygon:
 
 @dataclass(frozen=True)
 class Bitmap:
-    """A boolean mask whose upper left pixel lies at `corner` (row, column) of the image; its bits are compressed."""
+    """A boolean mask of `size` (height, width), whose upper left pixel lies at `corner` (row, column) of the image.
+
+    `packed` holds its bits, compressed by zlib.
+    """
 
     class_index: int
     corner: tuple[int, int]
@@ -72,7 +75,7 @@ class Bitmap:
 
     @classmethod
     def of(cls, class_index: int, mask: npt.NDArray[np.bool_], corner: tuple[int, int] = (0, 0)) -> Self:
-        """Compress a boolean mask (h, w), whose upper left pixel lies at `corner` (row, column) of the image."""
+        """Create a bitmap from a boolean mask (h, w), whose upper left pixel lies at `corner` (row, column)."""
         return cls(class_index, corner, (mask.shape[0], mask.shape[1]), zlib.compress(np.packbits(mask).tobytes(), 1))
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
@@ -90,8 +93,8 @@ class Bitmap:
 class Drawing:
     """The mask of an image of `size` (height, width) as shapes; later shapes lie over earlier shapes.
 
-    `path` is the file of the shapes, and `name` the name of its entry for this image; errors name the file and the
-    entry. Pixels without a shape have the class `background`, which may be `IGNORE_INDEX`.
+    `path` is the file that holds the shapes, and `name` is the name of the entry for this image in the file; error
+    messages contain both. Pixels without a shape have the class index `background`, which may be `IGNORE_INDEX`.
     """
 
     path: Path
@@ -128,7 +131,7 @@ class Layers:
 
     @property
     def path(self) -> Path:
-        """The folder of the first file, which messages name."""
+        """The folder of the first file, for messages."""
         return self.files[0][0].parent
 
     def draw(self) -> LabelMap:
@@ -143,7 +146,7 @@ class Layers:
             if area.shape != label_map.shape:
                 raise ImageError(
                     f"{path}: is {area.shape[1]} x {area.shape[0]} pixels, but {self} is {label_map.shape[1]} x "
-                    f"{label_map.shape[0]}; expected masks of one image to be of one size; scale or remove this mask"
+                    f"{label_map.shape[0]}; expected all masks of an image to have one size; scale or remove this mask"
                 )
             label_map[area] = class_index
         return label_map
@@ -171,7 +174,7 @@ class ClassPages:
     """A mask file with one page per class: on each page, the pixels of the class hold one number, all others 0.
 
     The number 1 or 255 on page n stands for class n, where the first page is page 1; any other number is the class
-    itself.
+    index itself.
     """
 
     path: Path
@@ -183,7 +186,8 @@ class ClassPages:
         """Return the label map as `MaskPixels`; pixels that are 0 on all pages have class 0.
 
         Raises:
-            ImageError: a page holds several numbers besides 0, or two pages mark the same pixel.
+            ImageError: the file is not a readable image, a page is colored, has another size, or holds several numbers
+                besides 0, or two pages mark the same class or the same pixel.
         """
         label_map: LabelMap | None = None
         used: set[int] = set()
@@ -197,7 +201,7 @@ class ClassPages:
             elif len(found) > 1:
                 wrong = "holds more than one number besides 0"
             elif not 0 < stamped < MAX_CLASSES:
-                wrong = f"holds the number {stamped}, which is no class"
+                wrong = f"holds the number {stamped}, which is not a class index"
             elif stamped in used:
                 wrong = f"holds class {stamped}, as an earlier page does"
             if wrong:
@@ -210,7 +214,8 @@ class ClassPages:
             if values.shape != label_map.shape or label_map[values > 0].any():
                 raise ImageError(
                     f"{self.path}: has several pages, but its image has one page; expected one page per class, but "
-                    f"page {number} overlaps others; save one label map for each image"
+                    f"page {number} overlaps an earlier page or differs from it in size; save one label map for each "
+                    "image"
                 )
             label_map[values > 0] = stamped
             used |= {stamped} if found else set()
@@ -246,7 +251,7 @@ def _crossings(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Find where the edges of a ring cross the center lines of the rows from `top` to before `bottom`.
 
-    Return the row and the position x of each crossing.
+    Return two arrays (n,): the row and the x coordinate of each crossing.
     """
     start, end = ring, np.roll(ring, -1, axis=0)
     upper, lower = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
@@ -261,8 +266,8 @@ def _crossings(
 
 _FIRST = ord("0")
 _BITS = 5
-"""The number of bits that one character stores of a number; the next bit of the character is set if more characters
-follow. The highest bit of a number is its sign."""
+"""The number of bits of a number that one character of COCO's run-length text holds. The next higher bit of the
+character is set if the number continues in the next character. The highest bit of a number is its sign."""
 
 _LONGEST = 6
 """The largest number of characters of a number: 30 bits, more than any image needs."""
@@ -270,9 +275,10 @@ _LONGEST = 6
 
 @dataclass(frozen=True, eq=False)
 class RunLengths:
-    """A mask of a whole image of `size` (height, width) as the lengths of its runs; a `Shape`.
+    """A mask of a whole image of `size` (height, width) as the lengths `counts` (n,) of its runs; a `Shape`.
 
-    Runs go down the columns, from the left column on; the first run is outside the mask, the second inside, and so on.
+    A run is a sequence of pixels inside or outside the mask. Runs go down the columns, starting with the left column;
+    the first run is outside the mask, the second inside, and so on.
     """
 
     class_index: int
@@ -284,8 +290,8 @@ class RunLengths:
         """Create a mask from the runs in a COCO file: a list of numbers, or text, see `counts_of_text`.
 
         Raises:
-            DataError: the runs are not whole numbers of 0 or more, or do not add up to the number of pixels of the
-                image.
+            DataError: the runs are not whole numbers of 0 or more, do not add up to the number of pixels of the image,
+                or are damaged text.
         """
         if not isinstance(counts, str) and not {*map(type, counts)} <= {int}:
             raise DataError("its run lengths are not whole numbers; export it again")
@@ -308,7 +314,11 @@ class RunLengths:
         return int(self.counts[1::2].sum())
 
     def fill(self, size: tuple[int, int]) -> tuple[Window, npt.NDArray[np.bool_]]:
-        """Return the pixels of the mask, see `Shape.fill`; `size` must be the size of the mask."""
+        """Return the pixels of the mask, see `Shape.fill`.
+
+        Raises:
+            ValueError: `size` is not the size of the mask.
+        """
         if size != self.size:
             raise ValueError(f"size must be that of the mask, {self.size}, but got {size}")
         height, _ = size
@@ -359,7 +369,7 @@ Ring = npt.NDArray[np.float64]
 """(n, 2): points (x, y), where the last point is connected to the first point; y points down."""
 
 SAGITTA = 0.02
-"""Pixels: the largest distance of an ellipse from the polygon that approximates it."""
+"""The largest distance, in pixels, of an ellipse from the polygon that approximates it."""
 
 CORNERS = (16, 1024)
 """The smallest and the largest number of corners of an approximated ellipse."""
@@ -384,7 +394,7 @@ def ellipse(center: tuple[float, float], radii: tuple[float, float]) -> Ring:
 
 
 def turned(ring: Ring, degrees: float, about: tuple[float, float]) -> Ring:
-    """Rotate a ring clockwise, as seen on the screen, about the point `about` (x, y)."""
+    """Rotate a ring by `degrees` about the point `about` (x, y), clockwise as seen on the screen."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     x, y = (ring - about).T
     return np.stack([cos * x - sin * y, sin * x + cos * y], axis=1) + about

@@ -17,7 +17,8 @@ class Fault:
     """A problem of a data set: what was found, in which files, and what to do.
 
     `kind` is an identifier for programs. An error prevents training; a warning makes the network or its scores worse; a
-    note is for information.
+    note is for information. `count` is the number of affected files, or of other affected entries, such as classes; it
+    is 1 if the data set as a whole is affected.
 
     Example:
         >>> for fault in mp.check("street").faults:
@@ -41,9 +42,10 @@ class Fault:
 
 
 def fault(kind: str, severity: Severity, files: Sequence[object], what: str, remedy: str) -> list[Fault]:
-    """Return a list with one fault of `files`, or [] if `files` is empty.
+    """Return a list with one fault that names `files`, or [] if `files` is empty.
 
-    In `what`, `{n}` becomes the number of files, and `{mask|masks}` the singular or the plural, see `worded`.
+    The entries of `files` may also be other texts, such as names of classes. In `what`, `{n}` becomes the number of
+    entries, and `{mask|masks}` the singular or the plural, see `worded`.
     """
     names = tuple(map(str, files))
     return [Fault(kind, severity, len(names), worded(what, len(names)), remedy, names)] if names else []

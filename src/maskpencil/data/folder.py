@@ -79,7 +79,7 @@ class DataFolder:
         return image, label_map
 
     def read_label_map(self, pair: Pair) -> LabelMap:
-        """Read the label map (H, W) of a pair; `open_folder` has already read its file once.
+        """Return the label map (H, W) of a pair, from memory if `open_folder` kept its pixels, or else from the file.
 
         Raises:
             ImageError: the file is no longer a readable image.
@@ -163,7 +163,7 @@ class FoundFolder:
         return list(dict.fromkeys(pair.mask for pairs in self.layout.splits.values() for pair in pairs))
 
     def numbered_objects(self, facts: Sequence[MaskFacts]) -> NumberedObjects | None:
-        """Recognize masks whose values are numbers of objects instead of classes.
+        """Recognize masks whose values number the objects in each image instead of the classes.
 
         Return None for all other masks, and if a class file or the format of the data set names the classes.
         """
@@ -221,6 +221,7 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
 
     Raises:
         DataError: the folder is missing, it has no pairs, or a list names a missing file.
+        OutputError: files must be unpacked, and the cache cannot be written.
     """
     try:
         packed = unpacked(root)
@@ -253,10 +254,11 @@ def find_folder(root: Path, *, places: Places = ANYWHERE) -> FoundFolder:
 
 
 def _find_layout(root: Path, places: Places) -> Layout:
-    """Find pairs; if the folder has no pairs, or is a collection of data sets, raise an error that names these.
+    """Find the pairs of a folder that has no format of `formats`.
 
     Raises:
-        DataError: there are no pairs, or there are several data sets.
+        DataError: there are no pairs, or there are several data sets; the message names the data sets in subfolders, if
+            there are any.
     """
     if places != ANYWHERE:
         return find_layout(root, places)
@@ -271,9 +273,10 @@ def _find_layout(root: Path, places: Places) -> Layout:
 
 
 def _class_file(layout: Layout) -> ClassFile | None:
-    """Return the class file in the data folder, or else in the nearest folder that contains all images and masks.
+    """Return the class file in the data folder, or else in a folder inside it that contains all images and masks.
 
-    If neither has a class file, return the class file of the splits, see `_class_file_of_splits`, or None.
+    Of several such folders, the deepest folder with a class file counts. If there is none, return the class file of the
+    splits, see `_class_file_of_splits`, or None.
     """
     files = {path for pairs in layout.splits.values() for p in pairs for path in (p.image, p.mask)}
     paths = {path.parent for path in files if isinstance(path, Path) and path.is_relative_to(layout.root)}
@@ -310,6 +313,7 @@ def open_folder(
         DataError: the folder is missing, it has no pairs, a list names a missing file, annotations cannot be
             understood, or mask values have no class.
         ImageError: a mask is not a readable image.
+        OutputError: files must be unpacked, and the cache cannot be written.
     """
     found = find_folder(Path(root), places=places)
     _refuse_errors(found.layout)

@@ -1,4 +1,4 @@
-"""Find data sets in subfolders, and folders of images of which nothing is used."""
+"""Find data sets in subfolders, and folders whose images are all unused."""
 
 import re
 from collections import Counter
@@ -30,7 +30,7 @@ MAX_NAMED_FOLDERS = 4
 
 
 def recognize_folder(root: Path) -> Recognized | None:
-    """Recognize the format of a folder, or of the only folder inside it; None if it has no format of `formats`."""
+    """Recognize the format of a folder, or of the only folder inside it; return None if neither is in `formats`."""
     recognized = recognize(root)
     if recognized is None and (inside := without_wrapping(root)) != root:
         recognized = recognize(inside)
@@ -38,9 +38,10 @@ def recognize_folder(root: Path) -> Recognized | None:
 
 
 def refuse_collection(root: Path) -> None:
-    """Refuse a folder whose subfolders are at least two data sets in formats of `formats`.
+    """Raise an error if at least two subfolders of a folder are data sets in formats of `formats`.
 
-    A folder that holds images, or a subfolder that is named like images, masks or a split, is a single data set.
+    There is no error for a folder that holds images, or a subfolder that is named like images, masks or a split: it is
+    a single data set.
 
     Raises:
         DataError: the folder holds several data sets; the message names them.
@@ -66,13 +67,13 @@ def choice_of_data_sets(root: Path) -> str:
 def _choice(root: Path, found: dict[Path, str]) -> str:
     named = [f"{path.relative_to(root).as_posix()}/ ({kind})" for path, kind in found.items()]
     sets = "a data set" if len(found) == 1 else counted(len(found), "data set")
-    return f"{root}: holds {sets}, {_listed(named)}; name the folder of one: {next(iter(found))}"
+    return f"{root}: holds {sets}, {_listed(named)}; give the folder of a single data set: {next(iter(found))}"
 
 
 def _data_sets_below(root: Path, *, plain: bool) -> dict[Path, str]:
-    """Return the folders below `root` that are data sets, with their formats, but none inside another data set.
+    """Return {folder: format} for the data sets below `root`, except data sets inside another data set.
 
-    `plain` is whether to include folders of images and masks without a format.
+    `plain` is whether folders of images and masks without a format count as data sets.
     """
     found: dict[Path, str] = {}
     level, searched = [root], 0
@@ -102,9 +103,9 @@ def _kind(folder: Path, *, plain: bool) -> str:
 
 
 def unused_folders(layout: Layout) -> tuple[str, ...]:
-    """Return a note on the folders with images of which none is used, unless another note says that one is left out.
+    """Return a tuple with one note on the folders whose images are all unused, or () if there are no such folders.
 
-    Nothing is returned, or one line.
+    The note does not repeat folders that another note of the layout already calls left out.
     """
     root = layout.root
     used = {path for pairs in layout.splits.values() for pair in pairs for path in (pair.image, *files_of(pair.mask))}

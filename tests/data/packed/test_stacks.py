@@ -188,7 +188,7 @@ def test_the_numbers_that_are_stamped_on_pages_are_the_classes(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("kind", "what"),
     [
-        ("overlap", "page 2 overlaps others"),
+        ("overlap", "page 2 overlaps an earlier page or differs from it in size"),
         ("numbers", "page 1 holds more than one number besides 0"),
         ("repeated", "page 2 holds class 7, as an earlier page does"),
         ("color", "page 1 is colored"),
