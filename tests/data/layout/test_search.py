@@ -243,9 +243,9 @@ def test_named_places_stand_above_what_is_found(save_files, below: bool) -> None
 
 def test_a_place_that_is_not_there_is_an_error(save_files) -> None:
     root = save_files({"images/a.png": photo(), "masks/a.png": mask()})
-    with pytest.raises(DataError, match="pix: there is no such folder, neither here nor in"):
+    with pytest.raises(DataError, match="pix: there is no such folder, neither in the current folder nor in"):
         find_layout(root, Places(images=Path("pix"), masks=Path("masks")))
-    with pytest.raises(DataError, match=r"/pix: there is no such folder$"):
+    with pytest.raises(DataError, match=r"/pix: there is no such folder; correct the path, or name a folder in \S+$"):
         find_layout(root, Places(images=root / "pix", masks=Path("masks")))
 
 

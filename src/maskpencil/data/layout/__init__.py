@@ -171,7 +171,10 @@ def layout_of(
 
 
 def _refuse_own_masks(splits: Mapping[str, Sequence[Pair]]) -> None:
-    """Raise an error if an image file is its own mask; links to images are found only if the first pair has one."""
+    """Raise an error if an image file is also its own mask.
+
+    Masks that are links to their images are recognized only if the first pair of a split has such a mask.
+    """
     own = [pair.image for pairs in splits.values() for pair in pairs if pair.mask == pair.image]
     for first in (pairs[0] for pairs in splits.values() if pairs and not own):
         same = isinstance(first.mask, Path) and first.mask.exists() and first.mask.samefile(first.image)
@@ -191,8 +194,8 @@ Files = dict[str, dict[str, Path]]
 class _ImagesAndMasks:
     """Images by split, and masks that may belong to them, by folder and split.
 
-    The most likely folder of masks comes first. `unsplit` holds the images and the masks that are not in the folder of
-    a split, if there are such folders.
+    The most likely folder of masks comes first. If some files are in folders of splits, `unsplit` holds the images and
+    the masks that are not.
     """
 
     images: Files
@@ -251,9 +254,9 @@ def _by_split(files: Mapping[str, Path]) -> Files:
 
 
 def _of_split_folders(root: Path) -> _ImagesAndMasks | None:
-    """Find `train/images + train/masks` or `train/ + train_labels/` for each split.
+    """Return the files in folders such as `train/images + train/masks` or `train/ + train_labels/` of all splits.
 
-    Return None if there is no split.
+    Return None if no split has such folders.
     """
     images: Files = {}
     masks: dict[str, Files] = {}
@@ -273,9 +276,9 @@ def _of_split_folders(root: Path) -> _ImagesAndMasks | None:
 
 
 def _of_image_folders(root: Path) -> _ImagesAndMasks | None:
-    """Find folders with one image and its masks each, `ID/images/ID.png + ID/masks/HASH.png`.
+    """Return the files in folders that each hold one image and its masks, `ID/images/ID.png + ID/masks/HASH.png`.
 
-    Return None if there are none.
+    Return None if there are no such folders, or if an `images` folder does not hold exactly one image.
     """
     images: Files = {}
     masks: Files = {}
@@ -347,18 +350,26 @@ def _of_one_folder(folder: Path, split: str = "") -> Found:
 
 
 def _given_folders(root: Path, path: Path | None) -> list[Path]:
-    """Return the folder at a path, or the folders with that name in several splits."""
+    """Return the folder at `path`, which may be relative to `root`, or else all folders below `root` with this name.
+
+    There are several folders if each split has its own. Return [root] if `path` is None.
+
+    Raises:
+        DataError: there is no such folder.
+    """
     if path is None:
         return [root]
     folder = next((folder for folder in (path, root / path) if folder.is_dir()), None)
     if folder:
         return [folder]
     if path.is_absolute():
-        raise DataError(f"{path}: there is no such folder")
+        raise DataError(f"{path}: there is no such folder; correct the path, or name a folder in {root}")
     pattern = glob.escape(path.as_posix())
     named = sorted(found for found in root.rglob(pattern) if found.is_dir()) if path.parts else []
     if not named:
-        raise DataError(f"{path}: there is no such folder, neither here nor in {root}")
+        raise DataError(
+            f"{path}: there is no such folder, neither in the current folder nor in {root}; correct the path"
+        )
     return named
 
 
@@ -369,7 +380,7 @@ def _given_file(root: Path, path: Path | None) -> Path | None:
 def _match(root: Path, group: _ImagesAndMasks) -> Found:
     """Pair images with their masks.
 
-    If there are several folders or several masks of one image, module `choice` chooses.
+    If there are several folders of masks, or an image has several masks, `choice.choose` decides which masks to read.
 
     Raises:
         DataError: an image has several masks, and nothing shows which mask to read.
@@ -455,7 +466,10 @@ def _with_validation(
         return splits, tuple(notes)
     pairs = {pair.name: pair for pair in splits.pop("train")}
     if len(pairs) < 2:
-        raise DataError(f"{root}: has one pair of image and mask; at least 2 are needed, one to train, one to validate")
+        raise DataError(
+            f"{root}: has one pair of image and mask; at least 2 are needed, one to train, one to validate; add more "
+            "images and their masks"
+        )
     train, val = split_pairs(list(pairs.values()))
     notes.append(f"no validation images: {len(val)} of {len(pairs)} set aside by the hash of their names")
     return {"train": train, "val": val, **splits}, tuple(notes)

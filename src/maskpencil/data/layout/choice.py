@@ -41,7 +41,7 @@ MAX_OVERLAP = 0.2
 """The largest share of an object that another object may cover."""
 
 MIN_INSIDE_SHARE = 0.95
-"""A class with at least this share of its area inside another class is a part of that class, as the pupil of the
+"""A class with at least this share of its area inside another class is a part of that class, such as the pupil of an
 eye."""
 
 NUMBERING = re.compile("instance|panoptic|object")
@@ -167,12 +167,12 @@ class _Samples:
         return self._areas[path]
 
     def of(self, view: View) -> dict[Image, Numbers]:
-        """Return the values of a view's masks by image."""
+        """Return the values (H, W) of each image's first mask in a view, by image of the sample."""
         files = ((image, view.masks[image][0]) for image in self.images if image in view.masks)
         return {image: numbers for image, path in files if (numbers := self.numbers(path)) is not None}
 
     def areas(self, view: View) -> dict[Image, npt.NDArray[np.bool_]]:
-        """Return for each image the white area (H, W) in the black-and-white masks of a folder.
+        """Return for each image of the sample the white area (H, W) in the black-and-white masks of a view.
 
         If an image has several mask files, its area is the union of their areas.
         """
@@ -225,10 +225,17 @@ class _Samples:
 
 
 def _with_one_file_per_image(view: View, samples: _Samples, where: str, notes: list[str]) -> tuple[View, str]:
-    """Find out whether several files of an image in a view show different objects or are by several annotators.
+    """Return the view with the mask files to read, and an error message, which is "" if the files can be read.
 
-    Returns the view and an error message. If the files are by several annotators, the view has only the first file of
-    each image. The message is "" if it is clear what the files show.
+    If the files of an image are by several annotators, the returned view has only the first file of each image. If each
+    file shows another object, or no image has several files, `view` is returned unchanged. Otherwise the message says
+    why the files of an image cannot be read together.
+
+    Args:
+        view: the view.
+        samples: the pixels of a sample of the masks.
+        where: the folder, for the message.
+        notes: a list to which a note on the decision is added.
     """
     several = [image for image in samples.images if len(view.masks.get(image, ())) > 1]
     if not several:
@@ -355,7 +362,7 @@ def _instances(views: Sequence[View], samples: _Samples) -> list[View]:
 
 
 def _varies(masks: Mapping[Image, Numbers]) -> bool:
-    """Return whether the values of masks differ from image to image, as numbers of objects do."""
+    """Return whether the values of masks differ from image to image, as numbers that identify single objects do."""
     values = [set(np.unique(numbers).tolist()) for numbers in masks.values()]
     return len(values) > 1 and len(set.union(*values)) > 1.5 * max(map(len, values))
 

@@ -17,7 +17,7 @@ MAX_ADDITIONS = 8
 """The largest number of additions to the names of images, such as `_mask`, by which masks are searched for."""
 
 MIN_NAMED_ALIKE = 3
-"""The smallest number of files with one addition to the names of images that is no coincidence."""
+"""The smallest number of files with the same addition to the names of images that is not a coincidence."""
 
 UNREAD_MASKS = (".mat", ".npy", ".npz", ".nii", ".gz", ".dcm", ".seg", ".h5")
 """Suffixes of mask files in formats that cannot be read."""
@@ -72,7 +72,7 @@ def report_broken_links(root: Path, links: Sequence[Path]) -> list[Fault]:
 
 
 def describe_broken_links(root: Path) -> str:
-    """Return a text on the links below `root` whose targets do not exist, for an error message; "" without links."""
+    """Return a text on the links below `root` whose targets do not exist, for an error message; "" if there are none."""
     faults = report_broken_links(root, unusable_files(root).broken_links)
     return faults[0].line.removeprefix("warning: ") if faults else ""
 
@@ -82,7 +82,7 @@ def _below(root: Path, files: Sequence[Path]) -> list[Path]:
 
 
 def _how_to_read(masks: Sequence[Path]) -> str:
-    """Return what to do to read masks instead of annotations."""
+    """Return a remedy for a message: how to read `masks` instead of the annotations."""
     folders = {path.parent for path in masks}
     if len(folders) > 1:
         return "to read them, move the annotations away"
@@ -91,9 +91,10 @@ def _how_to_read(masks: Sequence[Path]) -> str:
 
 
 def _named_after_images(found: Found) -> tuple[list[Path], list[Path]]:
-    """Return the masks among the images without a mask, and other files that are named after an image with a mask.
+    """Return the files among the images without a mask that are named after an image with a mask: (masks, others).
 
-    Both have the name of an image in the same folder, perhaps with an addition.
+    A file is named after an image in the same folder if it has the same name, perhaps with an addition such as `_mask`.
+    Masks are recognized by their contents.
     """
     paired: dict[Path, list[Path]] = defaultdict(list)
     for pairs in found.splits.values() if found.images_alone else ():
@@ -115,7 +116,7 @@ def _named_after_images(found: Found) -> tuple[list[Path], list[Path]]:
 
 
 def _groups(images: Mapping[str, Path], files: Sequence[Path]) -> Iterable[tuple[list[Path], bool]]:
-    """Yield groups of files in a folder that are named alike after its images, and whether this is no coincidence.
+    """Yield groups of files in a folder that are named alike after its images, and whether this is not a coincidence.
 
     Args:
         images: the images with masks by their stems.

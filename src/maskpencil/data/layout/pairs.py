@@ -15,7 +15,7 @@ from maskpencil.images import IMAGE_SUFFIXES
 
 
 def image_files(folder: Path, *, strict: bool = True) -> dict[str, Path]:
-    """Find the images below `folder` by their relative path without suffix, except hidden files and folders.
+    """Return the images below `folder` as {relative path without suffix: path}, except hidden files and folders.
 
     Args:
         folder: the folder to search.
@@ -123,7 +123,7 @@ def find_image(root: Path, folders: Sequence[Path], name: str, *, source: Path) 
         and "\0" not in name
         and not (source.parent / Path(*parts)).resolve().is_relative_to(root.resolve())
     ):
-        raise DataError(f"{source}: names the image {name!r}, which is outside {root}; put it there")
+        raise DataError(f"{source}: names the image {name!r}, which is outside {root}; move the image into this folder")
     return None
 
 

@@ -41,14 +41,16 @@ MIN_MASK_EVENNESS = 0.6
 
 
 MAX_NAMED = 3
-"""The largest number of folders that are named for a rule."""
+"""The largest number of folders that a note on a rule names."""
 
 MAX_RULES = 8
 """The largest number of notes on rules that hold in some folders only."""
 
 
 def search_pairs(root: Path, split: str = "") -> Found:
-    """Pair images with masks below `root`, whose folders have no known names, for the split of `root`, if it has one.
+    """Pair images with masks in `root` and in its subfolders, which do not have known names.
+
+    `split` is the split of the files in `root`, or "" if it is unknown.
 
     At each level the search tries, in order:
 
@@ -57,8 +59,8 @@ def search_pairs(root: Path, split: str = "") -> Found:
     - each subfolder separately;
     - the remaining folders with the same file names.
 
-    Masks are recognized by words in the names, else by their larger
-    `evenness`. A folder that is named after a split assigns all files below it to this split.
+    Masks are recognized by words in the names, or else by their larger `evenness`. A folder that is named after a split
+    assigns all files below it to this split.
     """
     search = _Search()
     search.look(root, "", split)
@@ -67,7 +69,7 @@ def search_pairs(root: Path, split: str = "") -> Found:
 
 
 class _Search:
-    """The search, the pairs found so far, and the folders of each rule by which they were found."""
+    """A search, with the pairs that it has found, and for each rule the folders in which the rule paired files."""
 
     def __init__(self) -> None:
         self.found = Found()
@@ -128,7 +130,8 @@ class _Search:
     def _deeper(self, folder: Path, folders: Mapping[str, Mapping[str, Path]], prefix: str, split: str) -> bool:
         """Pair a folder of images with the masks in subfolders of another folder, such as `GT/LABELS/`.
 
-        There must be exactly one folder with a name for masks, such as `GT/`. Return whether pairs were found.
+        Return whether pairs were found. The result is False unless exactly one folder has a name for masks, such as
+        `GT/`, and exactly one other folder holds images of which nearly all have masks in the first folder.
         """
         called = [name for name in folders if _is_called_mask(name)]
         if len(called) != 1:
@@ -185,7 +188,7 @@ class _Search:
                     continue
                 self.found.complaint = (
                     f"{folder}: {rival} and {images} both hold images with the names of the masks in {masks}; "
-                    f"choose with --images {rival} --masks {masks}, or move the others away"
+                    f"choose one of these folders, as with --images {rival} --masks {masks}, or move the other away"
                 )
                 return False
             if free and not rival:
@@ -271,7 +274,9 @@ class _Search:
 
 
 def _with_folders(root: Path, rules: Mapping[str, Iterable[Path]]) -> list[str]:
-    """Return notes on the rules by which pairs were found, preceded by their folders unless all rules hold in all.
+    """Return notes on the rules by which pairs were found.
+
+    Each note begins with the folders in which its rules hold, unless all rules hold in the same folders.
 
     Args:
         root: the folder of all pairs.
@@ -327,7 +332,7 @@ def has_own_pairs(files: Mapping[str, Path]) -> bool:
 
 
 def _split_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
-    """Split files by suffix into images and masks, which have the larger `evenness`.
+    """Split files by suffix into images and masks: the masks are the files with the larger `evenness`.
 
     Return None if no name occurs with two suffixes.
     """
@@ -352,7 +357,7 @@ def _split_by_suffix(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | N
 def _split_by_addition(files: Sequence[Path]) -> tuple[list[Path], list[Path]] | None:
     """Split the files of a folder into images and masks, by words such as mask, or by names that extend other names.
 
-    Return None if neither works.
+    Return None if neither words nor longer names identify the masks.
     """
     called = [path for path in files if _is_called_mask(path.stem)]
     if called and len(called) < len(files):
@@ -384,7 +389,7 @@ def _candidate_pairs(names: Sequence[str]) -> Iterable[tuple[str, str]]:
 
 
 def _hold_masks(folders: Mapping[str, Mapping[str, Path]]) -> dict[str, bool]:
-    """Return by folder whether it holds masks; {} if it is unclear which folders do."""
+    """Return {folder: whether it holds masks}; {} if it is unclear which folders hold masks."""
     called = {name: _is_called_mask(name) for name in folders}
     if len({*called.values()}) == 2:
         return called

@@ -54,8 +54,8 @@ def split_names(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]
 def split_pairs(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
     """Split pairs into training and validation by their names, see `split_names`.
 
-    Copies of an image, byte for byte, are in the split of the copy whose name comes first; the others do not count. If
-    all images are copies of one image, each name counts. Returns (train, val), each in the order of `pairs`.
+    Byte-for-byte copies of an image count as one image, with the name of the copy whose name comes first. If all images
+    are copies of one image, each name counts. Returns (train, val), each in the order of `pairs`.
     """
     image_of = {pair.name: pair.image for pair in sorted(pairs, key=lambda pair: pair.name, reverse=True)}
     first = {image: name for name, image in image_of.items()}  # of an image with several masks, the first name counts
@@ -86,7 +86,7 @@ HEADINGS = {"image", "images", "img", "file", "filename", "name", "mask", "masks
 
 
 def find_lists(root: Path, folders: Sequence[str] = LIST_FOLDERS) -> dict[str, Path]:
-    """Find the list file of each split, such as `train.txt`, `splits/valid.txt` or `train_list.csv`."""
+    """Find the list files, such as `train.txt`, `splits/valid.txt` or `train_list.csv`, and return {split: path}."""
     found: dict[str, Path] = {}
     for folder in folders:
         if not (root / folder).is_dir():

@@ -1,4 +1,4 @@
-"""Find all masks of each image, and sort them by their folders and by their names."""
+"""Find all masks of each image, and group them by their folders and by their names."""
 
 import os
 import re
@@ -37,7 +37,7 @@ class View:
 
 
 def views_of(split: str, images: Collection[str], masks: Mapping[str, Path]) -> list[View]:
-    """Group masks by folder and by what their names add to those of the images, such as `_mask` in `a_mask` for `a`.
+    """Group masks by folder and by the text that their names add to the names of the images, such as `_mask`.
 
     Args:
         split: the split of the images.
@@ -154,8 +154,8 @@ def _difference(folder: str, own: str, holder: str) -> str:
     Args:
         folder: the folder of the mask.
         own: the folder of the image.
-        holder: a last part of `folder` to remove first, or "". Where the masks of an image lie in a folder with its
-            name, it is this name: the mask `a/1/hair` belongs to the image `a/1`, `holder` is `1`, and "" is left.
+        holder: the last part of `folder` if it is the name of the image, else "". It is removed first: the mask
+            `a/1/hair` belongs to the image `a/1`, `holder` is `1`, and "" is left.
     """
     rest = [part for part in folder.split("/") if part]
     if holder:
