@@ -184,7 +184,7 @@ def test_each_image_folder_has_the_mask_folder_that_is_named_like_it(save_files)
 
 def test_two_folders_that_both_fit_the_masks_are_an_error(save_files) -> None:
     root = save_files({f"{k}/{n}.png": mask() if k == "truth" else photo() for k in ("a", "b", "truth") for n in "12"})
-    with pytest.raises(DataError, match="a and b both hold images with the names of the masks in truth; choose with"):
+    with pytest.raises(DataError, match="a and b both hold images with the names of the masks in truth; choose one"):
         find_layout(root)
     assert len(find_layout(root, Places(images=Path("b"), masks=Path("truth"))).splits["train"]) == 1
 

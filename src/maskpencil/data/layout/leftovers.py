@@ -72,7 +72,7 @@ def report_broken_links(root: Path, links: Sequence[Path]) -> list[Fault]:
 
 
 def describe_broken_links(root: Path) -> str:
-    """Return a text on the links below `root` whose targets do not exist, for an error message; "" if there are none."""
+    """Return a text for an error message on the links below `root` whose targets do not exist; "" without links."""
     faults = report_broken_links(root, unusable_files(root).broken_links)
     return faults[0].line.removeprefix("warning: ") if faults else ""
 
