@@ -20,10 +20,10 @@ from maskpencil.label_maps import IGNORE_COLOR
 from maskpencil.plain_text import counted
 
 MIN_COLOR_DISTANCE = 24.0
-"""The smallest distance between the colors of two classes."""
+"""The smallest distance between the colors, or between the gray levels, of two classes; Euclidean in RGB."""
 
 MIN_AREA_SHARE = 2e-4
-"""The smallest share of all even areas that the color of a class fills."""
+"""The smallest share of all flat pixels, which equal their eight neighbors, that have the color of a class."""
 
 MAX_LINE_DISTANCE = 12.0
 """The largest distance of a mixed color from the straight line between the two colors it mixes."""
@@ -33,7 +33,10 @@ MAX_MIXTURE_SHARE = 0.05
 
 ROUND_LEVELS = np.array([0, 32, 64, 96, 128, 160, 192, 224, 255])
 ROUNDING = 3
-"""The largest change of values in even areas by compression; colors of palettes are usually round numbers."""
+"""The largest distance at which a level is rounded to one of `ROUND_LEVELS`.
+
+Compression changes levels in even areas by no more, and the colors of palettes usually consist of these levels.
+"""
 
 
 def are_mixtures(values: Counter[int], flat: Counter[int], *, colored: bool) -> bool:
@@ -125,7 +128,7 @@ MAX_RED_LEVEL = 64
 """Levels of red below this level, without green and blue, are class numbers: as colors they would look like black."""
 
 MIN_OPACITY_SHARE = 0.05
-"""An opacity between 0 and 255 is no class if it fills less than this share of the area of opacity 0 or of opacity
+"""An opacity between 0 and 255 is not a class if it fills less than this share of the area of opacity 0 or of opacity
 255."""
 
 STRAY_SHARE = 1e-4
@@ -275,7 +278,8 @@ def _by_colors(facts: Sequence[MaskFacts]) -> Discovery:
     palette = tuple(_color(value) for value in sorted(found, key=counts.__getitem__))
     if len(palette) > MAX_CLASSES:
         raise DataError(
-            f"{_folder_of(facts)}: the masks have {len(palette)} colors; at most {MAX_CLASSES} can be classes"
+            f"{_folder_of(facts)}: the masks have {len(palette)} colors; expected at most {MAX_CLASSES}, one for each "
+            "class; save the masks as PNG without smoothing, with one color for each class"
         )
     classes = ClassSet(tuple(f"class_{number}" for number in range(1, len(palette) + 1)), palette)
     shown = ", ".join(f"{name} {color}" for name, color in zip(classes.names[:6], palette, strict=False))
@@ -410,7 +414,7 @@ def _is_palette(classes: ClassSet, found: Sequence[int]) -> bool:
 
 
 def _refuse_numbers_among_colors(facts: Sequence[MaskFacts]) -> None:
-    """Reject masks of class numbers among colored masks, since they would be read as colors close to black."""
+    """Raise an error if masks of class numbers are among colored masks: they would be read as colors close to black."""
     colored = {value for fact in facts if fact.colored for value in fact.values}
     for fact in facts:
         strange = [value for value in fact.values_for("color") if value not in colored]
@@ -481,7 +485,7 @@ def lossy_note(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> str:
 
 
 def any_lossy_file(facts: Sequence[MaskFacts]) -> bool:
-    """Return whether a mask is a JPEG file, whose compression changes values."""
+    """Return whether a mask is a JPEG, HEIF or AVIF file, whose compression may change values."""
     return any(isinstance(fact.path, Path) and fact.path.suffix.lower() in LOSSY_SUFFIXES for fact in facts)
 
 

@@ -1,4 +1,4 @@
-"""Recognize masks with numbers of objects instead of classes, as written by Cellpose, StarDist and panoptic tools."""
+"""Recognize masks that number objects instead of classes, as Cellpose, StarDist and panoptic tools write them."""
 
 import math
 import statistics
@@ -13,7 +13,7 @@ from maskpencil.data.masks.encoding import Alpha, MaskEncoding, MaskFacts, as_nu
 from maskpencil.errors import ImageError
 
 MIN_MASKS = 3
-"""With fewer masks, numbers of objects cannot be distinguished from numbers of classes."""
+"""With fewer masks, object numbers cannot be distinguished from class numbers."""
 
 MIN_OBJECTS = 3
 """At least one mask must number this many objects."""
@@ -25,7 +25,7 @@ EVEN_SHARE = 0.2
 """The smallest share of pixels that equal their neighbors; in photographs the share is smaller."""
 
 MIN_IMPOSSIBLE_CLASSES = 128
-"""More values than this are no classes, since no data set has more classes that are one region each."""
+"""More values than this are not classes, since no data set has more classes that are one region each."""
 
 NEARLY_ALL = 0.95
 MIN_FEWER_SHARE = 0.3
@@ -41,7 +41,7 @@ SAMPLE = 8
 class NumberedObjects:
     """The properties of masks that number objects instead of classes.
 
-    Args:
+    Attributes:
         message: the error message, with the remedy.
         has_background: whether 0 or black marks the pixels that belong to no object.
         alpha: the meaning of transparency, see `MaskEncoding`.
@@ -59,7 +59,7 @@ class NumberedObjects:
 
 
 def find_numbered_objects(facts: Sequence[MaskFacts], alpha: Alpha = "unused") -> NumberedObjects | None:
-    """Recognize masks whose values are numbers of objects; return None for all other masks.
+    """Recognize masks whose values are object numbers, and return their properties; return None for all other masks.
 
     In such masks nearly every value is one connected region. In addition, the values of each mask are 1 to N without a
     gap, where N differs from mask to mask; or most values occur in only one mask; or values appear and disappear from
