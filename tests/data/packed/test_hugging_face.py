@@ -320,7 +320,7 @@ def test_a_dictionary_that_names_splits_elsewhere_is_refused(tmp_path: Path, nam
     save_to_disk(tmp_path / "train", [rows(0)])
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "dataset_dict.json").write_text(json.dumps({"splits": [name]}))
-    with pytest.raises(DataError, match=r"dataset_dict\.json: names the split .*, but has no such folder"):
+    with pytest.raises(DataError, match=r"dataset_dict\.json: names the split .*, but there is no such folder"):
         unpacked(tmp_path / "saved")
 
 

@@ -151,7 +151,7 @@ def test_images_of_several_pages_with_one_mask_are_a_warning_that_counts(tmp_pat
         save(tmp_path / f"data/masks/a{number}.png", [truth(number)])
     folder = open_folder(tmp_path / "data")
     assert any(
-        line.startswith("warning: images with several pages, whose mask has one; only the first is read: 4 (")
+        line.startswith("warning: images with several pages, whose mask has one page; only the first page is read: 4 (")
         for line in folder.notes
     )
     for number, (_, (image, _)) in enumerate(sorted(read(folder).items())):

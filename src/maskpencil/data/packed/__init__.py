@@ -50,10 +50,11 @@ DOCUMENTS = ("readme", "license", "licence", "copying", "citation", "changelog")
 
 
 def without_wrapping(folder: Path) -> Path:
-    """Return the only folder inside `folder`, at any depth, since many archives wrap their files in a folder.
+    """Return the innermost of the folders that wrap all files of `folder`, as in many archives; else `folder`.
 
-    Files such as README.md beside it do not matter. `folder` is returned if it holds other files or several folders, if
-    its only folder is called images, masks, train or the like, or if it is no folder.
+    A folder wraps all files if it is the only entry of the folder around it, except for files such as README.md and
+    hidden files, and is not called images, masks, train or the like. If `folder` holds other files or several folders,
+    or is not a folder, it is returned itself.
     """
     while folder.is_dir():
         inside = [path for path in folder.iterdir() if not path.name.startswith(HIDDEN)]

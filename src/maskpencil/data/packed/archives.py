@@ -26,7 +26,8 @@ OTHER_ENDINGS = (".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".tbz2", ".txz")
 """Suffixes of archives that are recognized, but not unpacked."""
 
 MAX_DIRECTORY_BYTES = 20 * 2**20
-"""The largest table of contents, enough for some 200,000 files; Python needs about twenty times as much memory."""
+"""The largest size of an archive's table of contents, enough for some 200,000 files; Python needs about twenty times as
+much memory."""
 
 MAX_HEADER_BYTES = 2**20
 MAX_DEPTH = 32
@@ -92,7 +93,7 @@ class Budget:
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether the name of a file is the name of an archive.
+    """Return whether `path` is an archive that can be unpacked: a file whose name ends like that of an archive.
 
     Raises:
         DataError: the file is an archive of an unsupported format.
@@ -124,7 +125,7 @@ def unpack_archive(path: Path, target: Path) -> tuple[str, ...]:
 
 
 class _Contents:
-    """The names in an archive, and the path to which each file may be written."""
+    """A register of the files in an archive: it checks their names, and returns the path to which each is written."""
 
     def __init__(self, path: Path, budget: Budget) -> None:
         self._path = path
@@ -136,9 +137,13 @@ class _Contents:
         self._archives: list[str] = []
 
     def place(self, name: str, kind: Kind, size: int) -> Path | None:
-        """Return the path, relative to the folder, to which a file of `size` bytes is written.
+        """Register an entry of the archive, and return the path to which it is written, relative to the target folder.
 
-        Return None if it is not written.
+        Return None if it is not written: a link, a folder or a hidden file. `size` is its size in bytes.
+
+        Raises:
+            DataError: the name leads out of the folder, is invalid or is taken, or the archive exceeds its `Budget`.
+            OutputError: the disk has too little free space.
         """
         if size < 0:
             raise DataError(f"{self._path}: states a negative size of {_shown(name)}; download or pack it again")
@@ -156,7 +161,11 @@ class _Contents:
         return None
 
     def notes(self) -> tuple[str, ...]:
-        """Describe what was left out."""
+        """Return notes on the files that were left out or not unpacked further.
+
+        Raises:
+            DataError: the archive holds no files.
+        """
         if not self._taken:
             raise DataError(f"{self._path}: holds no files; expected images and masks")
         said = (
@@ -173,7 +182,7 @@ class _Contents:
         outside = name[:1] in ("/", "\\") or re.match("[A-Za-z]:", name) or ".." in pieces
         if outside or any(ord(letter) < 32 for letter in name) or (os.name == "nt" and ":" in name):
             raise DataError(
-                f"{self._path}: holds the file {_shown(name)}, which leads out of the folder or has no valid name; "
+                f"{self._path}: holds the file {_shown(name)}, which leads out of the folder or has an invalid name; "
                 "do not trust this archive"
             )
         parts = tuple(piece for piece in pieces if piece not in ("", "."))
@@ -185,7 +194,7 @@ class _Contents:
         return parts
 
     def _take(self, parts: tuple[str, ...]) -> None:
-        """Register a name, and check that no other name is equal to it on Windows or macOS."""
+        """Register the path of a file; raise an error if another path is the same, at least on Windows or macOS."""
         for end in range(1, len(parts)):
             if parts[:end] not in self._folders:
                 self._folders.add(parts[:end])

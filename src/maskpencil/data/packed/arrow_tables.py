@@ -44,10 +44,11 @@ def read_schema(path: Path) -> Schema:
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[list[bytes | None]]:
-    """Yield the encoded images in some columns, row by row.
+    """Yield, for each row, the encoded images in `columns`, with None for a missing image.
 
     Raises:
-        DataError: the file is damaged, lacks a column, or names image files instead of holding images.
+        DataError: pyarrow is not installed, or the file is damaged, lacks a column, or names image files instead of
+            holding images.
     """
     images = read_schema(path).images
     absent = next((name for name in columns if name not in images), None)

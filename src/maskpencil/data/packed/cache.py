@@ -28,6 +28,9 @@ def made_once(
         source: the packed data, for the name of the folder and for messages.
         files: the files of the packed data; if their size or date has changed, another folder is created.
         make: fills the folder that is passed to it, and returns notes.
+
+    Raises:
+        OutputError: the cache cannot be written.
     """
     place = cache_folder(CACHE) / f"{_plain(source.name)}-{_fingerprint(source, files)}"
     try:
@@ -57,7 +60,10 @@ def _not_written(source: Path, error: OSError) -> OutputError:
 
 @contextmanager
 def _exclusive(lock: Path) -> Iterator[None]:
-    """Hold `lock`, after waiting for other processes; the system releases it when a process dies."""
+    """Lock the file `lock` while the `with` block runs, after waiting for other processes to release it.
+
+    The operating system releases the lock of a process that dies.
+    """
     with lock.open("a") as file:
         if sys.platform == "win32":
             import msvcrt

@@ -177,7 +177,9 @@ def _saved_splits(root: Path) -> list[str]:
         return []
     for name in names:
         if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name) or not (root / name).is_dir():
-            raise DataError(f"{path}: names the split {name!r:.80}, but has no such folder; save the data set again")
+            raise DataError(
+                f"{path}: names the split {name!r:.80}, but there is no such folder beside it; save the data set again"
+            )
     return names
 
 

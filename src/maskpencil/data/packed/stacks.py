@@ -17,12 +17,12 @@ from maskpencil.files import written_whole
 from maskpencil.images import IMAGE_SUFFIXES, count_pages, pages_of
 
 MAX_FILES_BESIDE = 8
-"""The largest number of image files in a folder that may be a single volume."""
+"""The largest number of image files in a folder that is searched for a single volume."""
 
 STACK_SUFFIXES = (".tif", ".tiff")
 VALIDATION_SHARE = 0.2
 
-SAVE = "save the pages as separate files, or as many pages in both"
+SAVE = "save the pages as separate files, or save equally many pages in image and mask"
 
 
 def split_stacks(layout: Layout) -> tuple[Layout, tuple[str, ...]]:
@@ -83,14 +83,14 @@ def _faults(
             "warning",
             [f"{pair.image}: {pages[pair][0]} pages" for pair in stacks],
             f"images and masks of several pages are read as {total} pairs, one for each page: {{n}}",
-            "right if the pages are slices or frames; if they are channels or tiles of one image, save one page for "
-            "each image",
+            "this is right if the pages are slices or frames; if they are channels or tiles of one image, save one "
+            "page for each image",
         ),
         *fault(
             "several-pages",
             "warning",
             several,
-            "images with several pages, whose mask has one; only the first is read: {n}",
+            "images with several pages, whose mask has one page; only the first page is read: {n}",
             "save the other pages as separate files if they should be used",
         ),
         *fault(
