@@ -143,7 +143,7 @@ def test_a_data_yaml_without_names_is_about_something_else(tmp_path: Path, text:
         ("id2label.json", '{"' + "9" * 9000 + '": "a"}', "must map numbers to names"),
         ("id2label.json", '["a"]', "must map numbers to names"),
         ("id2label.json", "9" * 9000, "is not valid JSON"),
-        ("_classes.csv", "", "begins with 'nothing'; expected 'Pixel Value, Class'"),
+        ("_classes.csv", "", "is empty; expected a first line 'Pixel Value, Class'"),
         ("_classes.csv", "filename, cat, dog", "begins with 'filename, cat, dog'"),
         ("_classes.csv", "Pixel Value, Class\n0", "row 2 is '0'; expected a pixel value and a class"),
         ("_classes.csv", "Pixel Value, Class\n0, a\n1, b\n255, c", "255 means ignored pixels; remove its entry"),

@@ -183,8 +183,8 @@ def read_pixel_values(path: Path) -> dict[int, str]:
             f"{path}: cannot be read ({error}); expected 'Pixel Value, Class' and one class per line"
         ) from error
     if not rows or [cell.lower() for cell in rows[0]] != ["pixel value", "class"]:
-        found = ", ".join(rows[0])[:60] if rows else "nothing"
-        raise DataError(f"{path}: begins with {found!r}; expected 'Pixel Value, Class'")
+        found = f"begins with {', '.join(rows[0])[:60]!r}" if rows else "is empty"
+        raise DataError(f"{path}: {found}; expected a first line 'Pixel Value, Class'")
     table: dict[int, str] = {}
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != 2 or not row[1] or not row[0].isascii() or not row[0].isdigit() or len(row[0]) > 3:

@@ -200,9 +200,9 @@ class ClassPages:
                 wrong = "is colored"
             elif len(found) > 1:
                 wrong = "holds more than one number besides 0"
-            elif not 0 < stamped < MAX_CLASSES:
+            elif found and not 0 < stamped < MAX_CLASSES:
                 wrong = f"holds the number {stamped}, which is not a class index"
-            elif stamped in used:
+            elif found and stamped in used:
                 wrong = f"holds class {stamped}, as an earlier page does"
             if wrong:
                 raise ImageError(

@@ -272,7 +272,9 @@ ROBOFLOW = [
         roboflow(plain) | {"train/b.jpg": photo(), "train/b_mask.png": b"not an image"},
         error=r"b_mask\.png: is text, not an image",
     ),
-    Report("mantasu/glasses-detector#23", roboflow(jpeg, pattern=IN_JPEG), error="is a JPEG file, whose compression"),
+    Report(
+        "mantasu/glasses-detector#23", roboflow(jpeg, pattern=IN_JPEG), error="is in a lossy format, whose compression"
+    ),
     Report(
         "mantasu/glasses-detector#23 in black and white",
         roboflow(lambda mask: jpeg(white(mask)), "Pixel Value, Class\n0, face\n255, glasses\n", IN_JPEG),

@@ -73,7 +73,7 @@ def test_a_value_that_the_table_does_not_name_is_an_error(save_files, files) -> 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("", "begins with 'nothing'; expected 'Pixel Value, Class'"),
+        ("", "is empty; expected a first line 'Pixel Value, Class'"),
         ("filename, class\n0, a", "begins with 'filename, class'"),
         ("Pixel Value, Class", "1 to 255 classes"),
         ("Pixel Value, Class\n0", "row 2 is '0'; expected a pixel value and a class"),

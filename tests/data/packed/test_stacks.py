@@ -185,6 +185,14 @@ def test_the_numbers_that_are_stamped_on_pages_are_the_classes(tmp_path: Path) -
         np.testing.assert_array_equal(label_map, np.array([0, 17, 5])[truth(number)])
 
 
+def test_an_empty_page_is_no_class_whatever_its_number(tmp_path: Path) -> None:
+    class_pages(tmp_path / "data")
+    for number in range(4):
+        save(tmp_path / f"data/masks/a{number}.tif", [(truth(number) == 2) * np.uint8(2), np.zeros(SIZE, np.uint8)])
+    for number, (_, (_, label_map)) in enumerate(sorted(read(open_folder(tmp_path / "data")).items())):
+        np.testing.assert_array_equal(label_map, np.array([0, 0, 2])[truth(number)])
+
+
 @pytest.mark.parametrize(
     ("kind", "what"),
     [

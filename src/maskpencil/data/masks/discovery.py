@@ -486,7 +486,13 @@ def lossy_note(facts: Sequence[MaskFacts], encoding: MaskEncoding) -> str:
 
 def any_lossy_file(facts: Sequence[MaskFacts]) -> bool:
     """Return whether a mask is a JPEG, HEIF or AVIF file, whose compression may change values."""
-    return any(isinstance(fact.path, Path) and fact.path.suffix.lower() in LOSSY_SUFFIXES for fact in facts)
+    return lossy_file(facts) is not None
+
+
+def lossy_file(facts: Sequence[MaskFacts]) -> Path | None:
+    """Return the first mask that is a JPEG, HEIF or AVIF file; None if there is none."""
+    paths = (fact.path for fact in facts if isinstance(fact.path, Path))
+    return next((path for path in paths if path.suffix.lower() in LOSSY_SUFFIXES), None)
 
 
 def _folder_of(facts: Sequence[MaskFacts]) -> Path:

@@ -8,6 +8,7 @@ from maskpencil.data.masks.discovery import (
     Discovery,
     any_lossy_file,
     discover_encoding,
+    lossy_file,
     lossy_note,
     nearest_if_lossy,
 )
@@ -53,8 +54,8 @@ def choose_encoding(
             return Discovery(nearest, (lossy_note(facts, nearest),))
     if not certain:
         raise DataError(
-            f"{facts[0].path}: is a JPEG file, whose compression changes class numbers; expected PNG; export the masks "
-            "as PNG"
+            f"{lossy_file(facts)}: is in a lossy format, whose compression changes class numbers; expected PNG; export "
+            "the masks as PNG"
         )
     first = certain[0]
     if published and len(facts) > 1 and not any(each.covers([fact]) for fact in facts for each in certain):
