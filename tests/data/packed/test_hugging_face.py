@@ -328,6 +328,6 @@ def test_an_image_stored_once_for_very_many_rows_is_refused(tmp_path: Path) -> N
     large = {"bytes": encoded(np.zeros((32, 48, 3), np.uint8)) + bytes(2**20), "path": None}
     path = write_parquet(tmp_path / "a.parquet", [{"image": large, "mask": large}] * 40, compression="zstd")
     assert path.stat().st_size < 2**16
-    with pytest.raises(DataError, match=r"a\.parquet: unpacks to more than 64 MB, over 100 times its size"):
+    with pytest.raises(DataError, match=r"a\.parquet: unpacks to more than 64 MiB, over 100 times its size"):
         unpacked(path)
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_dir() and "a-" in file.name]

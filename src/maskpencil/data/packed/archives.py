@@ -82,12 +82,12 @@ class Budget:
             )
         if self._bytes > self._max_bytes:
             raise DataError(
-                f"{self._source}: unpacks to more than {self._max_bytes >> 20} MB, over {MAX_RATIO} times its size, "
+                f"{self._source}: unpacks to more than {self._max_bytes >> 20} MiB, over {MAX_RATIO} times its size, "
                 "like a decompression bomb; unpack it yourself if you trust it, and open the folder"
             )
         if self._bytes > self._free_bytes:
             raise OutputError(
-                f"{self._source}: unpacks to more than the {self._free_bytes >> 20} MB that can be spared on the disk "
+                f"{self._source}: unpacks to more than the {self._free_bytes >> 20} MiB that can be spared on the disk "
                 "of the cache; free some space, or set XDG_CACHE_HOME to a folder on another disk"
             )
 

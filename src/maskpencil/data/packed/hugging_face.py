@@ -241,7 +241,7 @@ def _columns(root: Path, shards: Sequence[Shard]) -> Columns:
         columns = ", ".join(f"{name}: {kind:.40}" for name, kind in schemas[path].columns.items())
         raise DataError(
             f"{root}: has {len(names) or 'no'} column with images; expected two, one of images and one of masks, such "
-            f"as 'image' and 'mask' (found {columns:.300})"
+            f"as 'image' and 'mask' (found {columns:.300}); add masks to the data set"
         )
     samples: dict[str, list[bytes]] = {name: [] for name in names}
     for contents in islice(read_rows(path, names), SAMPLED_ROWS):
