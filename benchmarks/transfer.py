@@ -178,7 +178,7 @@ def train_smp(row: Row, data: DataFolder, seconds: float) -> "torch.nn.Module":
     started = time.monotonic()
     model = getattr(smp, row.peer)(f"timm-{BACKBONE}", encoder_weights=None, classes=len(data.classes))
     pretrained = create_backbone(BACKBONE).get_submodule("net").state_dict()
-    missing = model.encoder.load_state_dict(pretrained, strict=False)
+    missing = nn.Module.load_state_dict(model.encoder, pretrained, strict=False)  # its own returns nothing
     assert not missing.unexpected_keys
     assert all(name.startswith(("conv_head", "bn2")) for name in missing.missing_keys)
     device = torch.device("cpu")
