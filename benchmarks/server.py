@@ -13,12 +13,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
-DRIPPING, DAMAGED = 200, 2000
-"""The number of clients that send a byte a second, and of damaged images."""
+DRIPPING, HALF_OPEN, PROBES, DAMAGED = 200, 500, 500, 2000
+"""The number of clients that send a byte a second, of clients that send nothing, of hostile requests, and of damaged
+images."""
 
 
 class Server:
@@ -162,6 +164,73 @@ async def damaged(server: Server, bodies: list[bytes], count: int) -> tuple[Coun
     return statuses, longest
 
 
+async def half_open(server: Server, clients: int) -> float:
+    """Clients that connect and send nothing, or half a request line: the seconds until the last is cut off."""
+
+    async def wait(number: int) -> float:
+        begun = time.monotonic()
+        reader, writer = await asyncio.open_connection(*server.address)
+        writer.write(b"POST /v1/ma" if number % 2 else b"")
+        with suppress(TimeoutError, ConnectionError):
+            while await asyncio.wait_for(reader.read(4096), 60):
+                pass
+        writer.close()
+        return time.monotonic() - begun
+
+    return max(await asyncio.gather(*(wait(number) for number in range(clients))))
+
+
+PATHS = (
+    *("/../../../../etc/passwd", "//etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc%2fpasswd", "/%00"),
+    *("/v1/videos/../../../etc/passwd", "/v1/videos/%2e%2e%2f%2e%2e/overlay.mp4", "/v1/videos/x/..%5c..%5cboot.ini"),
+    *("/v1/mask?model=../../etc/passwd", "/v1/mask?out=/etc/passwd", "/v1/mask?model=http://127.0.0.1/", "/etc/passwd"),
+    *("http://127.0.0.1/etc/passwd", "file:///etc/passwd", "/.git/config", "/v1/videos/\xe2\x80\xae", "/" + "a" * 3000),
+)
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "CONNECT", "PROPFIND")
+HOSTS = (
+    *("localhost", "127.0.0.1", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "localhost@evil"),
+    *("", "[::1", "localhost:8000:1", "localhost\r\nHost: evil.example"),
+)
+ORIGINS = (
+    "",
+    "null",
+    "http://evil.example",
+    "http://localhost.evil.example",
+    "http://localhost:1",
+    "https://localhost",
+)
+TOKENS = ("", "Bearer ", "Bearer wrong", "Basic d3Jvbmc6", "bearer")
+"""What probes ask for, by what method, at what host, from what page, with what token."""
+
+
+async def probes(server: Server, body: bytes, count: int) -> tuple[Counter, int]:
+    """Hostile requests: their statuses, and the number of answers that they should not have got.
+
+    Half of them want a file of the machine; the others post an image to `/v1/mask` as the page of another site or,
+    where the server demands a token, without it.
+    """
+    chance, statuses, wrong = random.Random(0), Counter(), 0
+    for number in range(count):
+        path, method, host = chance.choice(PATHS), chance.choice(METHODS), chance.choice(HOSTS)
+        origin, token = chance.choice(ORIGINS), chance.choice(TOKENS)
+        if number % 2:
+            path, method, origin = "/v1/mask", "POST", origin or "http://evil.example"
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(body)}", "Connection: close"]
+        lines += [f"Origin: {origin}"] * bool(origin) + [f"Authorization: {token}"] * bool(token)
+        reader, writer = await asyncio.open_connection(*server.address)
+        answer = b""
+        with suppress(ConnectionError):
+            writer.write("\r\n".join([*lines, "", ""]).encode() + body)
+            await writer.drain()
+        with suppress(ConnectionError, TimeoutError):
+            answer = await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+        status = int(answer[9:12] or 0)
+        statuses[status] += 1
+        wrong += not 400 <= status < 500 or b"root:" in answer or b"access-control-allow" in answer.lower()
+    return statuses, wrong
+
+
 async def measure(model: Path, images: Path, count: int, at_once: int) -> None:
     bodies = [path.read_bytes() for path in sorted(images.iterdir()) if path.suffix in (".jpg", ".png")]
     for turn in (1, 2):
@@ -192,6 +261,20 @@ async def measure(model: Path, images: Path, count: int, at_once: int) -> None:
         held = await drips
         print(f"{DRIPPING} dripping {name}: cut off after {min(held):.1f} to {max(held):.1f} s; 2 others meanwhile:")
         print(f"  {spread(beside)}; before: {spread(quiet)}", flush=True)
+    waiting = asyncio.ensure_future(half_open(server, HALF_OPEN))
+    _, beside, _ = await load(server, bodies, 60, 2)
+    print(
+        f"{HALF_OPEN} half-open connections: cut off after {await waiting:.1f} s; 2 others: {spread(beside)}",
+        flush=True,
+    )
+    statuses, wrong = await probes(server, bodies[0], PROBES)
+    print(f"{PROBES} probes: {dict(statuses)}, wrongly answered: {wrong}", flush=True)
+    with tempfile.NamedTemporaryFile("w") as token:
+        token.write("a-token-of-twenty-characters\n")
+        token.flush()
+        guarded = Server(model, "--token-file", token.name)
+        statuses, wrong = await probes(guarded, bodies[0], PROBES)
+        print(f"{PROBES} probes where a token is needed: {dict(statuses)}, wrongly answered: {wrong}", guarded.stop())
     before = server.memory
     sent, status = await endless(server, 10 * 2**30)
     print(f"10 GiB in chunks: {status} after {sent / 2**20:.0f} MiB; memory {before:.0f} -> {server.memory:.0f} MiB")

@@ -260,6 +260,20 @@ def _refuse(value: object, what: str, expected: str) -> NoReturn:
     raise ValueError(f"{what} must be {expected}, but got {shown(value)}")
 
 
+def without_conflicts(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the mapping of a JSON object; for `object_pairs_hook`, as `json` keeps the last of several values.
+
+    Raises:
+        ValueError: a name has several values that differ.
+    """
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        for name, value in pairs:
+            if entries[name] != value:
+                raise ValueError(f"the name {shown(name)} occurs twice in one mapping, with different values")
+    return entries
+
+
 def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) < len(pairs):

@@ -143,6 +143,7 @@ def test_a_data_yaml_without_names_is_about_something_else(tmp_path: Path, text:
         ("id2label.json", '{"' + "9" * 9000 + '": "a"}', "must map numbers to names"),
         ("id2label.json", '["a"]', "must map numbers to names"),
         ("id2label.json", "9" * 9000, "is not valid JSON"),
+        ("id2label.json", '{"0": "a", "0": "b"}', "the name '0' occurs twice in one mapping, with different values"),
         ("_classes.csv", "", "is empty; expected a first line 'Pixel Value, Class'"),
         ("_classes.csv", "filename, cat, dog", "begins with 'filename, cat, dog'"),
         ("_classes.csv", "Pixel Value, Class\n0", "row 2 is '0'; expected a pixel value and a class"),

@@ -11,7 +11,7 @@ from typing import Any
 from maskpencil.classes import IGNORE_INDEX, MAX_CLASSES, ClassSet, Color, read_classes, read_yaml
 from maskpencil.errors import DataError
 from maskpencil.known_classes import ADE20K, voc_color
-from maskpencil.regular_files import decode_text, numbered_lines
+from maskpencil.regular_files import decode_text, numbered_lines, without_conflicts
 
 CLASS_FILES = ("classes.yaml", "classes.yml")
 
@@ -443,7 +443,7 @@ def _is_number(text: str) -> bool:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(_text(path))
+        return json.loads(_text(path), object_pairs_hook=without_conflicts)
     except ValueError as error:
         raise DataError(f"{path}: is not valid JSON ({error}); export it again") from error
     except RecursionError as error:

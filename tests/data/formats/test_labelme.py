@@ -309,6 +309,7 @@ def test_images_outside_of_the_folder_are_never_taken(name: str, tmp_path: Path,
         (file([shape("a", BOX[:1], "mask", mask=png(np.ones((1, 1), dtype=bool)))]), "is a mask with 1 point"),
         ('{"imagePath": "1.png", "shapes": ' + "[" * 100_000, "is nested too deeply"),
         (file([])[:-1], "is not valid JSON"),
+        (file([])[:-1] + ', "shapes": [1]}', r"is not valid JSON \(the name 'shapes' occurs twice in one mapping"),
     ],
 )
 def test_a_damaged_file_is_an_error_that_names_it(text: str, message: str, save_files) -> None:

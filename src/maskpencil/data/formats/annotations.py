@@ -19,7 +19,7 @@ from maskpencil.data.drawing import Points
 from maskpencil.data.layout import IMAGE_FOLDERS, MASK_FOLDERS, files_below
 from maskpencil.errors import DataError
 from maskpencil.images import MAX_PIXELS
-from maskpencil.regular_files import decode_text, refuse_special
+from maskpencil.regular_files import decode_text, refuse_special, without_conflicts
 
 MAX_JSON_BYTES = 2**30
 
@@ -40,7 +40,7 @@ def read_json(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise DataError(f"{path}: is larger than {MAX_JSON_BYTES >> 20} MiB; split it into several files")
-        return json.loads(decode_text(path.read_bytes(), path, "JSON"))
+        return json.loads(decode_text(path.read_bytes(), path, "JSON"), object_pairs_hook=without_conflicts)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}); expected JSON") from error
     except ValueError as error:

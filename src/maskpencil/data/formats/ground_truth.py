@@ -17,7 +17,7 @@ from maskpencil.data.formats.problems import Problems
 from maskpencil.data.layout import Found, Pair
 from maskpencil.data.masks.encoding import MaskEncoding, color_number
 from maskpencil.errors import DataError
-from maskpencil.regular_files import read_lines
+from maskpencil.regular_files import read_lines, without_conflicts
 
 HEAD = 2**13
 SOURCE, METADATA, COLORS = "source-ref", "-metadata", "internal-color-map"
@@ -82,7 +82,7 @@ def _is_manifest(path: Path) -> bool:
 
 def _json(path: Path, number: int, line: str) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line, object_pairs_hook=without_conflicts)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: line {number} is not valid JSON ({error}); download the manifest again") from error
 

@@ -13,7 +13,7 @@ from maskpencil.data.formats.annotations import MAX_JSON_BYTES, Entry, checked_n
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.drawn import Area, DrawnImages, files_in_format, polygon_of
 from maskpencil.errors import DataError
-from maskpencil.regular_files import decode_text, refuse_special
+from maskpencil.regular_files import decode_text, refuse_special, without_conflicts
 
 HEAD = 2**16
 KEYS = (b'"data_row"', b'"projects"')
@@ -87,7 +87,7 @@ def _rows(path: Path, found: DrawnImages) -> Iterator[Entry]:
     for number, line in lines:
         with found.collecting_errors():
             try:
-                content = json.loads(line)
+                content = json.loads(line, object_pairs_hook=without_conflicts)
             except (ValueError, RecursionError) as error:
                 raise DataError(f"{path}: line {number} is not valid JSON ({error}); export it again") from error
             rows = content if isinstance(content, list) else [content]

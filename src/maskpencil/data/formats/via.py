@@ -23,7 +23,7 @@ from maskpencil.data.formats.annotations import Entry, mentions, read_json, show
 from maskpencil.data.formats.base import Recognized
 from maskpencil.data.formats.drawn import Area, DrawnImages, files_in_format, polygon_of
 from maskpencil.errors import DataError
-from maskpencil.regular_files import decode_text, refuse_special
+from maskpencil.regular_files import decode_text, refuse_special, without_conflicts
 
 MAX_CSV_BYTES = 2**29
 HEAD = 2**12
@@ -224,8 +224,8 @@ def _read_csv(path: Path, found: DrawnImages) -> Iterator[_Image]:
 def _json(path: Path, number: int, text: str) -> Any:
     try:
         with suppress(ValueError):
-            return json.loads(text or "{}")
-        return json.loads(UNDEFINED.sub("null", text))
+            return json.loads(text or "{}", object_pairs_hook=without_conflicts)
+        return json.loads(UNDEFINED.sub("null", text), object_pairs_hook=without_conflicts)
     except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path}: line {number} holds {shown(text)}; expected JSON ({error}); export it again"
