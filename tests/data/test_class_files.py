@@ -60,6 +60,8 @@ META = {
         ("dataset.yaml", "nc: 2\nnames: [road, car]\nignore_index: 1\npalette: 3", PLAIN),
         ("class_dict.csv", "name,r,g,b\nroad,128,64,128\ncar,64,0,128\n", TWO),
         ("class_dict.csv", "\ufeffname, r, g, b, class_11\r\nroad, 128, 64, 128, 1\r\ncar, 64, 0, 128, 0\r\n", TWO),
+        ("class_dict.csv", "name;r;g;b\nroad;128;64;128\ncar;64;0;128\n", TWO),
+        ("class_dict.csv", "name\tr\tg\tb\nroad\t128\t64\t128\ncar\t64\t0\t128\n", TWO),
         ("label_class_dict.csv", "r,g,b,Name\n128,64,128,road\n64,0,128,car", TWO),
         ("class_dict_seg.csv", "name, r, g, b\nroad, 128, 64, 128\n\ncar, 64, 0, 128", TWO),
         ("label_classes.json", json.dumps([*HASTY[::-1]]), BEHIND),
@@ -76,6 +78,12 @@ META = {
         ("class_names.txt", "road\ncar\n", PLAIN),
         ("obj.names", "road\ncar\n", PLAIN),
         ("classes.txt", "road\r\ncar", PLAIN),
+        ("classes.txt", "0 road\n1 car", PLAIN),
+        ("classes.txt", "1: car\n0: road\n", PLAIN),
+        ("codes.txt", "0,road\n1,car", PLAIN),
+        ("class_names.txt", "__ignore__\n0 = road\n1 = car", PLAIN),
+        ("classes.txt", "1 road\n2 car", ClassSet(("1 road", "2 car"))),
+        ("classes.txt", "2\n1", ClassSet(("2", "1"))),
     ],
 )
 def test_the_class_files_of_other_tools_are_read(tmp_path: Path, name: str, text: str, classes: ClassSet) -> None:

@@ -20,6 +20,9 @@ IGNORED_LABELS = ("ignored", "__ignore__", "_ignore_")
 
 MAX_BYTES = 2**20
 
+NUMBERED = re.compile(r"(\d{1,3})(?:\s*[:.,;=)\t]\s*|\s+)(\S.*)")
+"""A line with the number of a class and its name."""
+
 
 @dataclass(frozen=True)
 class ClassFile:
@@ -109,12 +112,12 @@ def classes_of_labelmap(path: Path, labels: Sequence[Label]) -> ClassSet:
 
 
 def read_codes(path: Path) -> ClassSet:
-    """Read the classes in fastai's codes.txt, one name per line.
+    """Read the classes in fastai's codes.txt, one name per line, in their order or numbered from 0.
 
     Raises:
         DataError: there are no names or too many, or a name is repeated.
     """
-    return ClassSet(tuple(line for _, line in numbered_lines(_text(path))))
+    return ClassSet(_in_order([line for _, line in numbered_lines(_text(path))]))
 
 
 def read_class_names(path: Path) -> ClassSet:
@@ -124,7 +127,14 @@ def read_class_names(path: Path) -> ClassSet:
         DataError: there are no names or too many, or a name is repeated.
     """
     lines = [line for _, line in numbered_lines(_text(path))]
-    return ClassSet(tuple(lines[1:] if lines[:1] == ["__ignore__"] else lines))
+    return ClassSet(_in_order(lines[1:] if lines[:1] == ["__ignore__"] else lines))
+
+
+def _in_order(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return names by their numbers if the lines are numbered from 0, such as `0: road` or `0 road`; else the lines."""
+    matches = [NUMBERED.fullmatch(line) for line in lines]
+    names = {int(match[1]): match[2] for match in matches if match}
+    return tuple(names[number] for number in sorted(names)) if {*names} == {*range(len(lines))} else tuple(lines)
 
 
 @dataclass(frozen=True)
@@ -176,8 +186,7 @@ def read_pixel_values(path: Path) -> dict[int, str]:
         DataError: the file is not such a table, or a value is over 255 or repeated.
     """
     try:
-        lines = _text(path).splitlines()
-        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, skipinitialspace=True) if any(row)]
+        rows = _table(path)
     except csv.Error as error:
         raise DataError(
             f"{path}: cannot be read ({error}); expected 'Pixel Value, Class' and one class per line"
@@ -294,8 +303,7 @@ def _class_dict(path: Path) -> ClassSet:
     https://github.com/GeorgeSeif/Semantic-Segmentation-Suite
     """
     try:
-        lines = _text(path).splitlines()
-        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, skipinitialspace=True) if any(row)]
+        rows = _table(path)
     except csv.Error as error:
         raise DataError(
             f"cannot be read ({error}); expected a first line 'name,r,g,b', then one class per line"
@@ -448,6 +456,18 @@ def _json(path: Path) -> Any:
         raise DataError(f"{path}: is not valid JSON ({error}); export it again") from error
     except RecursionError as error:
         raise DataError(f"{path}: is nested too deeply; expected the names of classes") from error
+
+
+def _table(path: Path) -> list[list[str]]:
+    """Read the rows of a CSV table that are not empty; cells are separated by commas, semicolons or tabs.
+
+    Raises:
+        csv.Error: the file is not CSV.
+    """
+    lines = _text(path).splitlines()
+    delimiter = max(",;\t", key=lines[0].count) if lines else ","
+    rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    return [[cell.strip() for cell in row] for row in rows if any(row)]
 
 
 def _text(path: Path) -> str:
