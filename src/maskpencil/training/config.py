@@ -195,7 +195,7 @@ class TrainConfig:
 
     head_l2: float = RECIPE
     """The factor of an L2 penalty on the kernels of the head, 0 or more: this factor times half the sum of the squared
-    kernels is added to the loss. With lbfgs the default is 0.01, and the penalty is on the kernels that apply to
+    kernels is added to the loss. With lbfgs the default is 4 / number of training images, and the penalty is on the kernels that apply to
     whitened features."""
 
     schedule: Literal["one-cycle", "constant"] = RECIPE

@@ -28,8 +28,10 @@ FROZEN_SHARE = 0.2
 LBFGS_ROUNDS = 3
 """The number of rounds of L-BFGS if `epochs` is not set."""
 
-LBFGS_L2 = 0.01
-"""The factor of the L2 penalty on the head for L-BFGS, without which the head fits the training images too closely."""
+LBFGS_L2 = 4.0
+"""The factor of the L2 penalty on the head for L-BFGS, divided by the number of training images.
+
+Without the penalty the head fits the training images too closely, the more the fewer they are."""
 
 Size = tuple[int, int]
 
@@ -125,7 +127,7 @@ def _fill(config: TrainConfig, sizes: Mapping[str, Sequence[Size]]) -> TrainConf
         weight_decay=_first_set(config.weight_decay, 0.05 if config.optimizer in ("adamw", "muon") else 5e-4),
         # the norm of Muon's steps does not depend on the gradient
         clip_norm=_first_set(config.clip_norm, 0.0 if config.optimizer == "muon" else 1.0),
-        head_l2=_first_set(config.head_l2, LBFGS_L2 if config.optimizer == "lbfgs" else 0.0),
+        head_l2=_first_set(config.head_l2, _head_l2(config, len(sizes["train"]))),
         coarse_share=_coarse_share(config, crop_size, from_scratch=from_scratch),
         fixed_statistics=_fixed_statistics(config, from_scratch=from_scratch),
         cache_views=_cache_views(config),
@@ -213,6 +215,10 @@ def _epochs(config: TrainConfig, images: int) -> int:
     if config.recipe == "heavy":
         return math.ceil(HEAVY_STEPS * (3 if config.at_once_scales else 1) * config.batch_size / images)
     return min(300, max(10, round(MODERN_IMAGES / (images * work_of_epochs(config.coarse_share)))))
+
+
+def _head_l2(config: TrainConfig, images: int) -> float:
+    return float(f"{LBFGS_L2 / images:.2g}") if config.optimizer == "lbfgs" else 0.0
 
 
 def _first_set(value: float | None, otherwise: float) -> float:
