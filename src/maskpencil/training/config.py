@@ -195,8 +195,8 @@ class TrainConfig:
 
     head_l2: float = RECIPE
     """The factor of an L2 penalty on the kernels of the head, 0 or more: this factor times half the sum of the squared
-    kernels is added to the loss. With lbfgs the default is 4 / number of training images, and the penalty is on the kernels that apply to
-    whitened features."""
+    kernels is added to the loss. With lbfgs the default is 4 divided by the number of training images, and the penalty
+    is on the kernels that apply to whitened features."""
 
     schedule: Literal["one-cycle", "constant"] = RECIPE
     """The schedule of the learning rate: one-cycle (the rate rises, then falls) or constant."""
