@@ -34,7 +34,7 @@ class ConfigError(MaskPencilError, ValueError):
         >>> mp.TrainConfig(dropout=2)
         Traceback (most recent call last):
             ...
-        maskpencil.errors.ConfigError: --dropout must be a share from 0 to 0.99, but got 2.0
+        maskpencil.errors.ConfigError: --dropout must be a number from 0 to 0.99, but got 2.0
     """
 
 

@@ -131,7 +131,7 @@ def test_something_that_is_not_a_model_is_identified(model, tiny_folder, tmp_pat
     for name, hint in (
         ("net.pth", f"maskpencil import {tmp_path}/net.pth --out NEW_MODEL"),
         ("net.pt", f"maskpencil import {tmp_path}/net.pt --out NEW_MODEL"),
-        ("net.onnx", "expected a file that maskpencil export wrote"),
+        ("net.onnx", "expected a complete file that maskpencil export wrote"),
         ("net.h5", "networks in this format cannot be read"),
         ("photo.jpg", f"the model comes first: maskpencil predict MODEL {tmp_path}/photo.jpg"),
     ):

@@ -183,7 +183,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(DataError, match=r"equal shapes, but got \(2, 2\) and \(2, 3\)"):
         matrix.update(target, np.zeros((2, 3), dtype=np.int64))
     for strange in (-1, K):
-        with pytest.raises(DataError, match=f"must be classes 0 to 3, but got {strange}"):
+        with pytest.raises(DataError, match=f"must be class indices from 0 to 3, but got {strange}"):
             matrix.update(target, np.full((2, 2), strange))
     assert matrix.counts.sum() == matrix.images == 0
 

@@ -185,6 +185,6 @@ def test_what_cannot_be_compared_is_refused() -> None:
     with pytest.raises(DataError, match=r"equal shapes, but got \(1, 2\) and \(1, 3\)"):
         counts.update(classes(0, ROAD), row(0, 0, 0))
     for strange in (-0.5, 1.5, math.nan, math.inf):
-        with pytest.raises(DataError, match=f"must be 0 to 1, but got {strange}"):
+        with pytest.raises(DataError, match=f"must be from 0 to 1, but got {strange}"):
             counts.update(classes(0, ROAD), row(0, strange))
     assert counts.counts.sum() == counts.images == 0

@@ -212,7 +212,7 @@ def test_the_authors_images_are_bgr_in_0_to_255_less_the_mean(vgg):
     ("settings", "message"),
     [
         ({"backbone": "resnet18"}, "VGG or AlexNet"),
-        ({"backbone": "vgg16", "fully_connected": False}, "without them"),
+        ({"backbone": "vgg16", "fully_connected": False}, "with fully_connected false"),
     ],
 )
 def test_only_the_authors_networks_can_be_as_released(settings, message):

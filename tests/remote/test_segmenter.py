@@ -286,7 +286,7 @@ def test_commands_that_need_the_network_itself_say_so(command, tmp_path, capsys)
     words = ["model.onnx", "http://h:1/m"] if command == "verify" else ["http://h:1/m", *words]
     assert main([command, *words]) == 2
     assert (
-        "http://h:1/m: is the address of a server, which predict, evaluate and report take" in capsys.readouterr().err
+        "http://h:1/m: is the address of a server, which only predict, evaluate and report take" in capsys.readouterr().err
     )
 
 

@@ -103,8 +103,8 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
     """
     if report.encoding is None:
         raise DataError(
-            f"{report.root}: the encoding of the masks is unknown, so no copy is written; correct the errors that "
-            "maskpencil check lists"
+            f"{report.root}: the encoding of the masks is unknown, so no copy is written; correct the errors in "
+            "the report of the check"
         )
     encoding, changes = _renumbered(report, report.encoding)
     copies = superfluous_copies(report.seen)
@@ -131,7 +131,7 @@ def write_fixed(report: CheckReport, out: Path, *, progress: Callable[[int, int]
             if not names.taken:
                 raise DataError(
                     f"{report.root}: has no usable pair of image and mask, so no copy is written; correct the faults "
-                    "that maskpencil check lists"
+                    "in the report of the check"
                 )
         for fault in report.faults:
             if fault.kind in LEFT_OUT:

@@ -329,7 +329,7 @@ def test_masks_of_one_image_must_be_of_one_size(save_files) -> None:
     files, _ = a_folder_a_class()
     files["masks/lips/scene1.png"] = white(label_map(1) == 3)[:40]
     with pytest.raises(
-        DataError, match=r"lips/scene1\.png: is 72 x 40 pixels, but .* is 72 x 48; expected masks of one"
+        DataError, match=r"lips/scene1\.png: is 72 x 40 pixels, but .* is 72 x 48; expected all masks of"
     ):
         open_folder(save_files(files))
 
