@@ -285,9 +285,8 @@ def test_commands_that_need_the_network_itself_say_so(command, tmp_path, capsys)
     words = {"quantize": [str(tmp_path / "data")], "export": ["--to", "onnx"]}.get(command, [])
     words = ["model.onnx", "http://h:1/m"] if command == "verify" else ["http://h:1/m", *words]
     assert main([command, *words]) == 2
-    assert (
-        "http://h:1/m: is the address of a server, which only predict, evaluate and report take" in capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert "http://h:1/m: is the address of a server, which only predict, evaluate and report take" in said
 
 
 def test_a_token_is_for_servers(network, tmp_path, capsys):
