@@ -1,16 +1,21 @@
-"""Segment images that are sent over HTTP: a server that holds under load and attack, without torch.
+"""Serve models over HTTP: segment the images and videos that clients send, with limits against overload and attacks.
+
+No module of this package imports torch.
 
 - `running`: start and stop a server
-- `options`: its settings, and what is refused
-- `protocol`: the parser of uvicorn with deadlines and limits
-- `guard`: hosts, origins, tokens and the headers of every answer
+- `options`: the settings of a server, and the checks of their values
+- `protocol`: uvicorn's HTTP protocol with deadlines and limits
+- `guard`: the checks of host, origin and token, and the headers of every answer
 - `models`: the models by name
-- `body`: the reading of a body within limits
-- `turns`: the bounded queue of images
-- `answers`: an image from its bytes to mask, overlay or JSON
-- `page`: the document that people see
+- `parameters`: the query parameters of a request
+- `body`: the reading of a request body within limits
+- `turns`: the queue of images, which has a largest length
+- `answers`: the segmentation of an image, from its bytes to a mask, an overlay, JSON or arrays
+- `refusals`: the errors that a client gets
+- `page`: the page that browsers show
 - `app`: the routes
-- `openapi`: their description
+- `openapi`: the OpenAPI description of the routes
+- `videos`: the jobs that segment videos
 """
 
 from maskpencil.server.options import ServeOptions

@@ -9,20 +9,20 @@ from starlette.requests import ClientDisconnect, Request
 from maskpencil.server.refusals import BusyError, ClientLeftError, RefusedError
 
 START_SECONDS = 10.0
-"""The time for a body of no bytes; each byte adds to it by `LEAST_RATE`."""
+"""The seconds that a body may take at first; each received byte adds 1 / `LEAST_RATE` seconds."""
 
 LEAST_RATE = 2**14
-"""The least rate of a body in bytes per second."""
+"""The smallest accepted rate in bytes per second, of a body that is received and of an answer that a client reads."""
 
 BODY_SECONDS = 300.0
-"""The longest time for a body of any size."""
+"""The longest time in seconds for the body of an image, whatever its size."""
 
 
 class Memory:
-    """The memory that all bodies share.
+    """A memory budget from which requests reserve bytes.
 
     Args:
-        limit: the largest number of bytes of all bodies that are read, wait or are computed.
+        limit: the largest number of bytes of all reservations together.
     """
 
     def __init__(self, limit: int) -> None:
@@ -30,7 +30,7 @@ class Memory:
 
     @contextmanager
     def share(self) -> Iterator["Share"]:
-        """Yield the share of one body, which is free again after the block."""
+        """Yield the reservation of one request, at first of 0 bytes, and release it after the `with` block."""
         share = Share(self)
         try:
             yield share
@@ -39,19 +39,19 @@ class Memory:
 
 
 class Share:
-    """The part of `Memory` that one body takes: `size` bytes."""
+    """A reservation of `size` bytes of a `Memory`."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory, self.size = memory, 0
 
     def grow(self, size: int) -> None:
-        """Take `size` more bytes.
+        """Reserve `size` more bytes.
 
         Raises:
-            BusyError: the bodies of other requests leave no room.
+            BusyError: all reservations together would exceed the limit.
         """
         if self._memory.used + size > self._memory.limit:
-            raise BusyError("the server holds as many images as it can; send this one again later", close=True)
+            raise BusyError("the server holds as many images as it can; send this image again later", close=True)
         self._memory.used += size
         self.size += size
 
@@ -60,8 +60,8 @@ async def read_body(request: Request, share: Share, *, limit: int) -> bytes:
     """Read a body of at most `limit` bytes, whether its size is declared or it comes in chunks.
 
     Raises:
-        RefusedError: the body is empty, too large or too slow.
-        BusyError: there is no room for it.
+        RefusedError: the body is empty, too large or too slow, or has a Content-Encoding.
+        BusyError: the memory for bodies is used up.
         ClientLeftError: the client closed the connection.
     """
     kept = bytearray()  # one block, which goes back to the system, unlike thousands of small parts
@@ -75,17 +75,18 @@ async def read_body(request: Request, share: Share, *, limit: int) -> bytes:
 
 
 async def body_parts(request: Request, *, limit: int, seconds: float) -> AsyncGenerator[bytes, None]:
-    """Yield the parts of a body of at most `limit` bytes as they come, within `seconds` and at `LEAST_RATE` or faster.
+    """Yield the parts of a body of at most `limit` bytes as they arrive.
 
     Raises:
-        RefusedError: the body is encoded, too large or too slow.
+        RefusedError: the body has a Content-Encoding, is too large, takes longer than `seconds`, or is slower than
+            `LEAST_RATE`.
         ClientLeftError: the client closed the connection.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
     if "content-encoding" in request.headers:
-        raise RefusedError(415, "Content-Encoding is not supported; send the file as it is", close=True)
+        raise RefusedError(415, "Content-Encoding is not supported; send the file without it", close=True)
     start, size = asyncio.get_running_loop().time(), 0
     stream = request.stream()
     try:
@@ -103,7 +104,7 @@ async def body_parts(request: Request, *, limit: int, seconds: float) -> AsyncGe
         raise RefusedError(
             408,
             f"the body came too slowly ({size} bytes in {allowed:.0f} s); expected at least {LEAST_RATE >> 10} KiB per "
-            f"second, and all of it within {seconds:.0f} s",
+            f"second, and all of it within {seconds:.0f} s; send a smaller file, or use a faster connection",
             close=True,
         ) from None
     except ClientDisconnect:
@@ -113,4 +114,6 @@ async def body_parts(request: Request, *, limit: int, seconds: float) -> AsyncGe
 
 
 def _too_large(limit: int) -> RefusedError:
-    return RefusedError(413, f"the body is larger than {limit} bytes, the most that this server reads", close=True)
+    return RefusedError(
+        413, f"the body is larger than {limit} bytes, the most that this server reads; send a smaller file", close=True
+    )

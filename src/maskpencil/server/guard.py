@@ -1,4 +1,4 @@
-"""Refuse requests that a foreign site makes a browser send, and requests without the token, before all else."""
+"""Reject requests that pages of other sites make a browser send, and requests without the token."""
 
 import hmac
 import ipaddress
@@ -17,22 +17,24 @@ STRICT_HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""The headers of every answer that sets no others: no site embeds it, no browser guesses its type, nobody keeps it."""
+"""Headers for every answer, unless it sets them itself: no site embeds it, no browser guesses its type or caches it."""
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?")
 
 
 class Guard:
-    """An ASGI application that passes on only the requests that are allowed, and makes the headers of answers strict.
+    """An ASGI application that passes only allowed requests on to `app`, and adds `STRICT_HEADERS` to every answer.
 
-    - Host must be an IP address, localhost or one of `hosts`. Otherwise a site whose name is made to lead to this
-      computer (DNS rebinding) would count as the same site. With a token any name is allowed, since no site has it.
-    - Origin, which browsers send with a page's request, must be this server itself. Links to the page may be anywhere.
-    - Authorization must be the token, if there is one; only the paths in `public` need none.
+    All other requests get an error as their answer. Of an allowed request,
+
+    - the header Host is an IP address, localhost or one of `hosts`. Otherwise a site whose name leads to this computer
+      (DNS rebinding) would count as this server. With a token any name is allowed, since no site has the token.
+    - the header Origin, which browsers send with a page's request, is this server. Any site may link to the page.
+    - the header Authorization holds the token, if there is one; only the paths in `public` need no token.
 
     Args:
         app: the application that answers.
-        hosts: names of the server in lower case.
+        hosts: the allowed names of the server in lower case.
         token: the token; None if none is needed.
         public: the paths that need no token.
         count: called with the status code of every answer.
@@ -51,7 +53,7 @@ class Guard:
         self._expected = None if token is None else f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Answer a request, by `app` if it is allowed."""
 
         async def send_strictly(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -70,37 +72,37 @@ class Guard:
             await self._app(scope, receive, send_strictly)
 
     def _refuse_foreign(self, headers: Headers, path: str) -> None:
-        """Refuse a request with the name of a foreign site as Host or Origin.
+        """Raise an error if the headers of a request show that it comes from a page of another site.
 
         Raises:
-            RefusedError: the request is refused.
+            RefusedError: Host is missing, invalid or not a name of this server, or the request is from another site.
         """
         given = headers.getlist("host")
         matched = _HOST.fullmatch(given[0]) if len(given) == 1 else None
         if matched is None:
-            raise RefusedError(400, "the header Host is missing or not a name", close=True)
+            raise RefusedError(400, "the header Host must be one host name or address; send it once", close=True)
         name = matched[1].lower()
         if self._expected is None and not (_is_address(name) or name in self._hosts):
             raise RefusedError(
                 421,
-                "the header Host names a server that this one is not; use its IP address, or start it with "
+                "the header Host is not a name of this server; use the server's IP address, or start the server with "
                 "--allow-host NAME",
                 close=True,
             )
         origins = headers.getlist("origin")
         own = given[0].lower()
         if any(origin.lower().partition("://")[2] != own for origin in origins):
-            raise RefusedError(403, "pages of other sites may not use this server", close=True)
+            raise RefusedError(403, "pages of other sites may not use this server; open its own page", close=True)
         kind = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
         is_link = path == "/" and kind == ("navigate", "document")  # to the page, which frames may not hold
         if not origins and not is_link and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
-            raise RefusedError(403, "pages of other sites may not use this server", close=True)
+            raise RefusedError(403, "pages of other sites may not use this server; open its own page", close=True)
 
     def _refuse_without_token(self, headers: Headers, path: str) -> None:
-        """Refuse a request without the token.
+        """Raise an error if a request needs the token and does not have it.
 
         Raises:
-            RefusedError: the request is refused.
+            RefusedError: the token is missing or wrong.
         """
         if self._expected is None or path in self._public:
             return

@@ -1,4 +1,4 @@
-"""Make the page that the server shows: one document, whose policy allows its own script and style and this server."""
+"""Make the server's HTML page, whose content security policy allows its own script and style and this server only."""
 
 import html
 from importlib.metadata import version
@@ -18,11 +18,11 @@ NOT_BUILT = """\
 <p>The scripts of this page are not built. Type <code>make page-assets</code> in the folder of the sources, and start
 the server again. Programs need no scripts: <a href="/openapi.json">/openapi.json</a> lists their addresses.</p></html>
 """
-"""What is shown in place of the page in a checkout where npm was never run."""
+"""The page that a checkout shows instead while the scripts are not built."""
 
 
 def page() -> Response:
-    """Return the answer that holds the page, or a sentence that says how to build its scripts."""
+    """Return the HTTP response with the page, or with `NOT_BUILT` if its scripts are not built."""
     if not are_built():
         return HTMLResponse(NOT_BUILT)
     style = asset(BUILT, "style.css") + asset(BUILT, "server.css")

@@ -1,4 +1,4 @@
-"""Read the parameters in the address of a request; whatever is not known is refused."""
+"""Read the query parameters of a request; an unknown parameter is an error."""
 
 from collections.abc import Collection, Mapping
 
@@ -11,7 +11,7 @@ MAX_AREA = 2**31 - 1
 
 
 def read_parameters(request: Request, names: Collection[str]) -> dict[str, str]:
-    """Return the parameters of a request, of which only those in `names` are allowed.
+    """Return the query parameters of a request; only those in `names` are allowed.
 
     Raises:
         RefusedError: a parameter is unknown or occurs twice.

@@ -1,6 +1,6 @@
-"""Read HTTP from a connection by uvicorn's parser, with deadlines and limits that uvicorn does not have.
+"""Extend uvicorn's HTTP protocol by deadlines and limits that uvicorn does not have.
 
-Middleware cannot help here, since it runs only when the headers of a request are complete.
+Middleware cannot enforce them, since it runs only after the headers of a request are complete.
 """
 
 import asyncio
@@ -14,29 +14,29 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from maskpencil.server.body import LEAST_RATE
 
 HEAD_SECONDS = 10.0
-"""The longest time from the first byte of a request, or from the start of the connection, to the end of its headers."""
+"""The longest time in seconds for the headers of a request, from the start of the connection or of a later request."""
 
 MAX_HEAD = 2**16
 """The largest size of the headers of a request in bytes."""
 
 WRITE_SECONDS = 20.0
-"""The time after which a client must have read `LEAST_RATE` of its answer, or all of it."""
+"""The seconds between two checks of a slow client: by then it must have read `LEAST_RATE` bytes per second, or all."""
 
 SEND_BUFFER = 2**17
-"""The bytes of an answer that the system takes at a time; with more it would not show whether a slow client reads."""
+"""The size of the system's send buffer in bytes; it is small, since what is in it counts as read by the client."""
 
 CLOSING_SECONDS = 2.0
-"""The longest time for which a client is heard after an answer that came before the end of its request."""
+"""The longest time in seconds for which the rest of a request is received and dropped, if the answer came first."""
 
 MAX_CONNECTIONS = 800
-"""The largest number of connections; further ones are closed at once. Systems allow about 1,000 open files."""
+"""The largest number of connections; more are closed at once. Systems allow about 1,000 open files."""
 
 
 class _Closing:
-    """A transport whose method `close` ends in any case, whatever the client does.
+    """A transport that closes soon after a call of `close`, whatever the client does.
 
-    If the client is still sending, its bytes are dropped for a moment, since closing a socket with unread bytes would
-    also destroy the answer.
+    If the client is still sending a request, its bytes are first dropped for up to `CLOSING_SECONDS`. If the socket
+    were closed with unread bytes, the client would lose the answer.
     """
 
     def __init__(self, transport: asyncio.Transport, protocol: "LimitedProtocol") -> None:
@@ -52,7 +52,7 @@ class _Closing:
         return self._is_closed or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close the connection after the answer was sent."""
+        """Close the connection as soon as the answer is sent."""
         if self.is_closing():
             return
         self._is_closed = True
@@ -66,17 +66,17 @@ class _Closing:
             self._transport.close()
 
     def lost(self) -> None:
-        """Forget the timer of a connection that is lost."""
+        """Cancel the timer; called when the connection is lost."""
         if self._timer is not None:
             self._timer.cancel()
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """A connection of uvicorn with limits: of time and size for headers, of size for all of a request, of time to read.
+    """An HTTP connection of uvicorn that limits the time and size of headers, the size of requests, and slow reading.
 
     Attributes:
         max_request: the largest size of a request on the wire in bytes; set by `limited_to`.
-        uploads: the same for each path that has its own limit.
+        uploads: the largest size for each path that has its own limit.
         is_receiving: whether a request has begun and its body is not complete.
     """
 
@@ -84,7 +84,7 @@ class LimitedProtocol(HttpToolsProtocol):
     uploads: Mapping[str, int] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Begin to wait for the first request; close the connection if there are too many."""
         self.is_receiving = False
         self._in_head, self._size, self._part, self._most = True, 0, 0, self.max_request
         self._head_timer: asyncio.TimerHandle | None = None
@@ -106,7 +106,10 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse a part of a request, unless the connection is closing or the part is beyond a limit."""
+        """Parse received bytes, and end the connection with an error if the headers or the request are too large.
+
+        Bytes that arrive while the connection is closing are dropped.
+        """
         if self.transport.is_closing():
             return
         if self._in_head:
@@ -118,9 +121,9 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if was_in_head and self._in_head and self._size > MAX_HEAD:
-            self._refuse(b"431 Request Header Fields Too Large", b"the headers are too large")
+            self._refuse(b"431 Request Header Fields Too Large", b"the headers are too large; send fewer or shorter ones")
         elif self._size > self._most:
-            self._refuse(b"413 Content Too Large", b"the request is too large")
+            self._refuse(b"413 Content Too Large", b"the request is too large; send a smaller file")
 
     def on_message_begin(self) -> None:
         """Begin to count the bytes of a request."""
@@ -129,12 +132,12 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header, but no trailer after a body in chunks."""
+        """Keep a header field; drop a trailer field, which follows a body in chunks."""
         if self._in_head:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin to answer the request."""
+        """Begin to answer the request, and set the limit of its path."""
         self._in_head = False
         self._cancel_head()
         super().on_headers_complete()
@@ -152,18 +155,18 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def pause_writing(self) -> None:
-        """Begin to wait for a client that reads its answer slowly."""
+        """Stop sending, since the write buffer is full, and begin to check that the client reads."""
         super().pause_writing()
         self.watch_writing()
 
     def resume_writing(self) -> None:
-        """Send more to a client that has read."""
+        """Send more, since the client has read most of the write buffer, and end the checks of its reading."""
         if not self.transport.is_closing():
             self._cancel_write()
         super().resume_writing()
 
     def watch_writing(self) -> None:
-        """Close the connection unless the client reads what was written, at `LEAST_RATE` or faster."""
+        """Begin to check, every `WRITE_SECONDS`, that the client reads; end the connection if it reads too slowly."""
         if self._write_timer is None:
             self._write_timer = self.loop.call_later(
                 WRITE_SECONDS, self._check_writing, self.transport.get_write_buffer_size()
@@ -192,10 +195,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         self._head_timer = None
-        self._refuse(b"408 Request Timeout", b"the headers of the request came too late")
+        self._refuse(b"408 Request Timeout", b"the headers came too late; send the request again")
 
     def _refuse(self, status: bytes, reason: bytes) -> None:
-        """Close the connection; if no answer has begun, answer with an error before."""
+        """Answer with an error and close the connection; if an answer has already begun, only close the connection."""
         if self.cycle is None or self.cycle.response_complete:
             body = b'{"error": "' + reason + b'"}\n'
             self.transport.write(
@@ -208,10 +211,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
 
 def limited_to(max_request: int, uploads: Mapping[str, int]) -> type[LimitedProtocol]:
-    """Return the protocol of connections whose requests have at most this many bytes on the wire.
+    """Return a subclass of `LimitedProtocol` with these limits.
 
     Args:
-        max_request: the largest size of a request in bytes.
-        uploads: the largest size of a request to each path that has its own.
+        max_request: the largest size of a request on the wire in bytes.
+        uploads: the largest size for each path that has its own limit.
     """
     return type("Protocol", (LimitedProtocol,), {"max_request": max_request, "uploads": uploads})

@@ -19,16 +19,16 @@ from maskpencil.server.videos.folder import private_folder
 from maskpencil.server.videos.routes import PATH
 
 FINISH_SECONDS = 5
-"""The longest time for which images still get their turn after the server was told to stop."""
+"""The seconds after the start of a stop in which waiting images still get their turn."""
 
 STOP_SECONDS = 7
-"""The longest time for which requests are still answered after the server was told to stop."""
+"""The seconds after the start of a stop in which requests are still answered."""
 
 END_SECONDS = 9
-"""The longest time from then until the threads have ended; one that still computes is left behind."""
+"""The seconds after the start of a stop in which the threads must end; a thread that still computes is left running."""
 
 FORCED_SECONDS = 1
-"""The same after a second signal."""
+"""The seconds in which the threads must end after a second interrupt."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RunningServer:
         url: its address, such as http://127.0.0.1:8000.
         workers: the number of images that are computed at the same time.
         count: returns the number of images that were segmented.
-        is_running: returns False if the server ended by an error, which the end of the block raises.
+        is_running: returns False if the server ended by an error; the end of the `with` block of `serve` raises it.
     """
 
     url: str
@@ -52,13 +52,13 @@ class RunningServer:
 def serve(
     models: ModelSource | Mapping[str, ModelSource], *, options: ServeOptions | None = None
 ) -> Iterator[RunningServer]:
-    """Segment images that are sent over HTTP, for as long as the block runs.
+    """Segment the images and videos that clients send over HTTP while the `with` block runs; yield the running server.
 
     At the end of the block the server takes no new requests, answers those that it has, and cancels its videos.
 
     Args:
-        models: a model folder, a file from `export_model`, or a segmenter; or several of these by name, of which
-            requests choose one with the parameter `model`.
+        models: a model folder, a file from `export_model`, or a segmenter; or a mapping from names to several of
+            these. Requests choose one with the parameter `model`; the default is the first.
         options: the settings.
 
     Example:
@@ -72,10 +72,10 @@ def serve(
         b'PNG'
 
     Raises:
-        ConfigError: a value is not a model, a name cannot be one, a package is missing, the port is in use, or the
-            token cannot be read.
+        ConfigError: a value is not a model, a name is not allowed, a package is missing, the port is in use, the token
+            cannot be read, or there can be no folder for videos.
         ModelError: a model cannot be read.
-        StalledError: at the end of the block a prediction did not end; its thread is left behind.
+        StalledError: after the end of the block a prediction did not end in time; its thread is left running.
     """
     options = options or ServeOptions()
     token = options.read_token()
@@ -125,14 +125,14 @@ class _Server(uvicorn.Server):
         return self._thread.is_alive()
 
     def start(self) -> None:
-        """Start the thread, and wait until the server accepts requests."""
+        """Start the thread, and wait until the server accepts requests; raise the error if it fails."""
         self._thread.start()
         self._begun.wait()
         if self._failure is not None:
             raise self._failure
 
     def stop(self) -> None:
-        """Take no new requests, answer those that are there, and wait for the end of the thread."""
+        """Take no new requests, answer those received, wait for the end of the thread, and raise its error, if any."""
         self.should_exit = True
         try:
             self._thread.join()
@@ -148,7 +148,7 @@ class _Server(uvicorn.Server):
         self._begun.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Cancel the videos, and answer the requests that are there; those that are not done in time are refused."""
+        """Cancel the videos, and answer the requests received; images still waiting in the end get an error."""
         loop = asyncio.get_running_loop()
         self._videos.stop()
         timer = loop.call_later(FINISH_SECONDS, self._turns.close)
@@ -168,7 +168,7 @@ class _Server(uvicorn.Server):
 
 
 def _on_wire(size: int) -> int:
-    """Return the largest size of a request on the wire whose body has `size` bytes."""
+    """Return the largest size in bytes, headers and chunks included, of a request whose body has `size` bytes."""
     return 2 * size + 2**20
 
 

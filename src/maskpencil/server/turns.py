@@ -1,4 +1,4 @@
-"""Let a bounded number of calls wait for their turn, and run a few at a time in threads; videos get the rest."""
+"""Queue a limited number of calls and run a few at a time in threads; frames of videos get the time that is left."""
 
 import asyncio
 import threading
@@ -15,32 +15,33 @@ from maskpencil.server.refusals import BusyError
 T = TypeVar("T")
 
 QUIET_SECONDS = 0.1
-"""The time after an image in which no frame of a video begins, since the next image may be on its way."""
+"""The seconds after an image in which no frame of a video begins, since the next image may be on its way."""
 
 IDLE_SECONDS = 10.0
-"""The time after an image in which frames are computed one at a time, so that the next image finds a place."""
+"""The seconds after an image in which frames are computed one at a time, so that the next image finds a free thread."""
 
 PAUSE_SECONDS = 1.0
-"""The longest time for which images hold up a video between two frames."""
+"""The longest time in seconds for which images delay the next frame of a video."""
 
 POLL_SECONDS = 0.1
-"""The longest time between two checks whether a frame that waits is still wanted."""
+"""The longest time in seconds between two checks whether a waiting frame is still wanted."""
 
 
 class CanceledError(Exception):
-    """The video of a frame that waits was canceled."""
+    """A frame waited for its turn, and its video was canceled."""
 
 
 class Turns:
-    """Turns of calls in `workers` threads, in the order of arrival; all methods but two are called in one event loop.
+    """A queue that runs calls in `workers` threads, in the order of arrival.
 
-    A call whose caller is cancelled while it waits is never run. A call that runs is finished, and keeps its thread
-    until then. Frames of videos take the place of a thread, see `frame`.
+    A call whose caller is cancelled while it waits is never run. A running call is always finished, and keeps its
+    thread until then. Frames of videos run in threads of their callers, but each takes one of the `workers` places, see
+    `frame`. Everything but `frame` and `pools` is used in one event loop only.
 
     Args:
-        workers: the number of calls that run at the same time, frames included.
+        workers: the largest number of calls that run at the same time, frames included.
         depth: the largest number of calls that wait.
-        seconds: the longest time for which a call waits.
+        seconds: the longest time in seconds for which a call waits.
 
     Attributes:
         running: the number of calls that run, without frames.
@@ -64,7 +65,7 @@ class Turns:
         return len(self._waiting)
 
     def refuse_if_full(self, *, close: bool = False) -> None:
-        """Refuse a call that would have to wait but cannot; `close` as in `RefusedError`.
+        """Raise an error if no further call can wait; for `close` see `RefusedError`.
 
         Raises:
             BusyError: the queue is full, or the server is stopping.
@@ -72,13 +73,13 @@ class Turns:
         if self._is_closed:
             raise BusyError("the server is stopping", close=close)
         if len(self._waiting) >= self._depth:
-            raise BusyError(f"{len(self._waiting)} images wait for their turn; send this one again later", close=close)
+            raise BusyError(f"{len(self._waiting)} images wait for their turn; send this image again later", close=close)
 
     async def run(self, call: Callable[[], T]) -> T:
         """Run `call` in a thread when its turn has come, and return its result.
 
         Raises:
-            BusyError: the queue is full, the turn did not come in time, or the server stops.
+            BusyError: the queue is full, the call waited longer than `seconds`, or the server is stopping.
         """
         self.refuse_if_full()
         if self._is_full:
@@ -96,14 +97,14 @@ class Turns:
 
     @contextmanager
     def frame(self, loop: asyncio.AbstractEventLoop, stop: threading.Event) -> Iterator[None]:
-        """Wait until a frame of a video may be computed, in the caller's thread, and compute it in the block.
+        """Wait in the caller's thread until a frame of a video may be computed; the `with` block then computes it.
 
-        Frames wait while images run or wait, but at most `PAUSE_SECONDS` after a frame has ended; then one frame gets
-        the next turn. So images wait for a frame that is computed, and a video never stands still.
+        Frames wait while images run or wait. When `PAUSE_SECONDS` have passed since the last frame ended, one frame
+        gets the next turn, so that a video always advances. Images then wait for the end of this frame.
 
         Args:
-            loop: the event loop of all other calls.
-            stop: ends the waiting.
+            loop: the event loop in which the other methods are called.
+            stop: ends the waiting when it is set.
 
         Raises:
             CanceledError: `stop` was set, or the loop has ended.
@@ -120,7 +121,7 @@ class Turns:
             call_in(loop, self._frame_end)
 
     def close(self) -> None:
-        """Refuse all calls that wait, and all later ones."""
+        """Let all waiting calls, and all later calls, raise `BusyError`."""
         self._is_closed = True
         for turn in self._waiting:
             if not turn.done():
@@ -129,7 +130,7 @@ class Turns:
 
     @property
     def pools(self) -> tuple[ThreadPoolExecutor, ...]:
-        """The threads, which are joined after the event loop has ended."""
+        """The pools of threads, which are shut down after the event loop has ended."""
         return (self._pool,)
 
     @property
@@ -138,11 +139,15 @@ class Turns:
 
     @property
     def _idle_from(self) -> float:
-        """The time from which a frame may begin, if no image comes before."""
+        """The time by `time.monotonic` from which a frame may begin, if no image comes before."""
         return self._ended + (IDLE_SECONDS if self._frames else QUIET_SECONDS)
 
     async def _turn(self) -> None:
-        """Wait until a thread is free and given to this call."""
+        """Wait until this call gets a free thread.
+
+        Raises:
+            BusyError: it waited too long, or the server is stopping.
+        """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -182,7 +187,7 @@ class Turns:
         self._give()
 
     def _give(self) -> None:
-        """Give free threads to an overdue frame, to the images that wait, or, if there are no images, to frames."""
+        """Give free threads to an overdue frame, then to the images that wait, then, if no image runs, to frames."""
         now = time.monotonic()
         overdue = self._frame_ended + PAUSE_SECONDS
         while not self._is_full:
@@ -210,13 +215,13 @@ class Turns:
 
 
 def call_in(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: object) -> None:
-    """Run `call` in an event loop soon, if the loop still runs; called in any thread."""
+    """Schedule `call(*arguments)` in an event loop from any thread; do nothing if the loop has ended."""
     with suppress(RuntimeError):  # the loop has ended
         loop.call_soon_threadsafe(call, *arguments)
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None], done: "Future[T]") -> None:
-    """Run `call` in the event loop, if that still runs; fetch the error of a call that nobody awaits any more."""
+    """Schedule `call` in the event loop, if the loop still runs; fetch the error of `done`, which nobody may await."""
     if not done.cancelled():
         done.exception()
     call_in(loop, call)
