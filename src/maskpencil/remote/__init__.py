@@ -1,8 +1,8 @@
 """Use a server of `maskpencil serve` as a model: images are sent to it, and its arrays become predictions.
 
-- `address`: what the user typed, as the address of a server and the name of a model
-- `connection`: one request within limits of time and size
-- `retries`: a request again and again while the server is away
+- `address`: the address of a server, with the name of a model
+- `connection`: the sending of one request within limits of time and size
+- `retries`: the repetition of a request while the server does not answer
 - `segmenter`: `RemoteSegmenter`
 """
 

@@ -16,9 +16,9 @@ _ADDRESS = re.compile(r"(https?):[/\\]+(.+)", re.IGNORECASE | re.DOTALL)
 
 
 def address_text(value: Any) -> str | None:
-    """Return the address that a value holds, None if it holds none.
+    """Return a value as an address that begins with http:// or https://; None if it is not an address.
 
-    A `Path` of an address, whose slashes were joined, counts as well.
+    A `Path` made from an address is an address too, although `Path` joins its double slash into one.
     """
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     matched = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
@@ -49,18 +49,21 @@ class Address:
         """Read an address.
 
         Raises:
-            ConfigError: it is not that of a server.
+            ConfigError: `text` is not the address of a server, or holds a user name or a password.
         """
         example = "expected one such as http://192.168.1.20:8000 or http://192.168.1.20:8000/street"
         try:
             parts = urlsplit(text)
             host, port = parts.hostname, parts.port
         except ValueError as error:
-            raise ConfigError(f"{shown(text)}: is no address of a server ({error}); {example}") from error
+            raise ConfigError(f"{shown(text)}: is not the address of a server ({error}); {example}") from error
         if parts.username is not None or parts.password is not None:
-            raise ConfigError(f"{host}: a server takes no name and password; give its token as --token-file FILE")
+            raise ConfigError(
+                f"{host}: the address holds a user name or password, which a server does not accept; leave them out, "
+                "and give the server's token as --token-file FILE"
+            )
         if parts.scheme not in PORTS or not host or parts.query or parts.fragment or not _is_clean(host):
-            raise ConfigError(f"{shown(text)}: is no address of a server; {example}")
+            raise ConfigError(f"{shown(text)}: is not the address of a server; {example}")
         return cls(parts.scheme, host, PORTS[parts.scheme] if port is None else port, unquote(parts.path).strip("/"))
 
     @property

@@ -1,7 +1,7 @@
-"""Send one request over a connection that is kept, within limits of time and size.
+"""Send requests over connections that are kept open, within limits of time and size.
 
-Nothing that a server sends is trusted: an answer has a largest size, headers included, and a deadline, however it is
-cut into pieces. Redirects and the proxies of the environment are not followed.
+Nothing that a server sends is trusted: an answer has a largest size, headers included, and a deadline, in however many
+pieces it arrives. Redirects are not followed, and proxies from environment variables are not used.
 """
 
 import io
@@ -25,13 +25,13 @@ from maskpencil.remote.address import Address
 T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
-"""The longest time to connect to one address of a host."""
+"""The longest time in seconds to connect to one address of a host."""
 
 SLICE_SECONDS = 0.5
-"""The seconds between two looks at whether the answer is still wanted."""
+"""The longest time in seconds between two checks whether the answer is still wanted."""
 
 HEAD_BYTES = 2**17
-"""The largest size of the headers of an answer."""
+"""The largest size of the headers of an answer in bytes."""
 
 SEND_BYTES = 2**16
 """The largest number of bytes that are handed to the socket at once."""
@@ -42,12 +42,12 @@ ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 class LostError(Exception):
-    """A request without an answer, or with one that cannot be used; the reason is the message.
+    """A request got no answer, or one that cannot be used.
 
     Args:
-        reason: what happened.
-        is_unfit: whether there was an answer, but not that of a maskpencil server.
-        after: the seconds after which the server wants to be asked again; None if it did not say.
+        reason: what happened, which becomes the message.
+        is_unfit: whether there was an answer, but not one of a maskpencil server.
+        after: the seconds after which the request may be sent again, as the server asks; None if it does not.
     """
 
     def __init__(self, reason: str, *, is_unfit: bool = False, after: float | None = None) -> None:
@@ -68,9 +68,9 @@ class Request:
     """A request.
 
     Attributes:
-        path: the path with its parameters.
+        path: the path with its query parameters.
         limit: the largest size of the content of the answer in bytes.
-        body: the content to post; None to get.
+        body: the content of a POST request; None for a GET request.
     """
 
     path: str
@@ -120,7 +120,7 @@ class Connections:
             deadline: the time by `time.monotonic` at which the answer must be complete.
 
         Raises:
-            LostError: there was no answer, or none that is HTTP within the limits.
+            LostError: there was no answer, or it is not HTTP, or it exceeds a limit.
             ModelError: the certificate of the server is not valid.
             AbandonedError: nobody waits for the answer any more.
         """
@@ -164,11 +164,11 @@ class Connections:
 
 
 def _read(response: HTTPResponse, limit: int) -> Reply:
-    """Read the content of an answer.
+    """Read an answer.
 
     Raises:
-        LostError: it is larger than `limit`.
-        HTTPException: it was cut short.
+        LostError: the content is larger than `limit` bytes.
+        HTTPException: the content was cut short.
     """
     too_large = LostError(f"its answer is larger than {limit} bytes", is_unfit=True)
     if (response.length or 0) > limit:
@@ -183,7 +183,7 @@ def _read(response: HTTPResponse, limit: int) -> Reply:
 
 
 def _is_foreign(error: Exception) -> bool:
-    """Return whether an error is caused by an answer that is no HTTP, rather than by a connection that broke."""
+    """Return whether an error is caused by an answer that is not HTTP, rather than by a broken connection."""
     return not isinstance(error, OSError | IncompleteRead)
 
 
@@ -196,11 +196,11 @@ def _reason(error: Exception) -> str:
         return "the connection broke"
     if isinstance(error, OSError):
         return visible(error.strerror or first_line(error))[:100]
-    return f"its answer is no HTTP ({type(error).__name__})"
+    return f"its answer is not HTTP ({type(error).__name__})"
 
 
 class _Wire:
-    """The socket of a connection as `http.client` uses it: every wait ends at the deadline, every answer at the limit.
+    """A socket for `http.client` in which every wait ends at a deadline, and every answer has a largest size.
 
     Attributes:
         deadline: the time by `time.monotonic` at which the answer must be complete.
@@ -213,18 +213,29 @@ class _Wire:
         self.deadline, self.left = 0.0, 0
 
     def sendall(self, data: Any) -> None:
-        """Send bytes."""
+        """Send all bytes of `data`.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+            AbandonedError: nobody waits for the answer any more.
+        """
         rest = memoryview(data).cast("B")
         while rest:
             rest = rest[self._wait(partial(self._socket.send, rest[:SEND_BYTES])) :]
 
     def makefile(self, *_: object, **__: object) -> io.BufferedReader:
-        """Return a file of what the server sends."""
+        """Return a file object that reads one answer of the server."""
         self._is_read = True
         return io.BufferedReader(_Reader(self))
 
     def receive(self, buffer: memoryview) -> int:
-        """Receive bytes into a buffer, and return their number; 0 at the end."""
+        """Receive bytes into a buffer, and return their number; 0 at the end.
+
+        Raises:
+            LostError: the server has sent more bytes than the limit.
+            TimeoutError: the deadline has passed.
+            AbandonedError: nobody waits for the answer any more.
+        """
         count = self._wait(partial(self._socket.recv_into, buffer))
         self.left -= count
         if self.left < 0:
@@ -232,13 +243,16 @@ class _Wire:
         return count
 
     def close(self) -> None:
-        """Close the connection, once the answer is read: http.client closes it before, if the server does."""
+        """Close the socket, or, while an answer is read, only after the answer.
+
+        `http.client` calls this before it reads the content of an answer after which the server closes the connection.
+        """
         self._is_closed = True
         if not self._is_read:
             self._socket.close()
 
     def end_reading(self) -> None:
-        """Close the connection if it was to be closed after the answer."""
+        """End the reading of an answer; close the socket if `close` was called before."""
         self._is_read = False
         if self._is_closed:
             self._socket.close()
@@ -256,7 +270,7 @@ class _Wire:
 
 
 class _Reader(io.RawIOBase):
-    """The bytes of one answer."""
+    """A stream of the bytes of one answer."""
 
     def __init__(self, wire: _Wire) -> None:
         self._wire = wire
@@ -266,11 +280,11 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Receive bytes into a buffer."""
+        """Receive bytes into a buffer, and return their number, see `_Wire.receive`."""
         return self._wire.receive(memoryview(buffer).cast("B"))
 
     def close(self) -> None:
-        """End the reading."""
+        """End the reading of the answer."""
         if not self.closed:
             self._wire.end_reading()
         super().close()
@@ -297,7 +311,7 @@ class _Plain(_Connection):
 
 
 class _Secure(_Connection, HTTPSConnection):
-    """A connection by TLS."""
+    """A connection that is encrypted by TLS."""
 
 
 def _close_all(idle: list[_Connection], lock: Lock) -> None:

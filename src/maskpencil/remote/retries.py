@@ -1,4 +1,4 @@
-"""Ask a server again and again while it is away, busy or restarted, and tell the user once."""
+"""Repeat requests while a server does not answer, is busy or restarts, and report it to the user once."""
 
 import random
 import re
@@ -16,36 +16,36 @@ from maskpencil.remote.connection import SLICE_SECONDS, AbandonedError, Connecti
 T = TypeVar("T")
 
 RETRY_SECONDS = 120.0
-"""The time for which a request is sent again."""
+"""The longest time in seconds for which a request is sent again."""
 
 ANSWER_SECONDS = 110.0
-"""The longest time for one answer."""
+"""The longest time in seconds for one answer."""
 
 LAST_SECONDS = 170.0
-"""The longest time for a request in all; the pipeline takes a step for stalled after 180 s."""
+"""The longest time in seconds for a request and its repetitions; the pipeline calls a step stalled after 180 s."""
 
 FIRST_PAUSE, LAST_PAUSE = 0.1, 5.0
-"""The pause before a request is sent for the second time, and the longest pause, to which the pauses double."""
+"""The seconds before a request is sent for the second time, and the longest pause; each pause is twice the last."""
 
 LONGEST_AFTER = 30.0
-"""The longest pause that a server can ask for."""
+"""The longest pause in seconds that a server can ask for."""
 
 UNFIT_TRIES = 3
-"""The number of answers that are not those of a maskpencil server, after which a request is given up."""
+"""A request is given up after this number of answers that are not those of a maskpencil server."""
 
 AGAIN = frozenset((408, 429, 502, 503, 504))
-"""The status codes of answers that say nothing about the request: the server, or a proxy before it, is busy."""
+"""The status codes after which a request is sent again: the server, or a proxy in front of it, is busy."""
 
 MAX_ERROR_BYTES = 2**16
-"""The largest size of an error as JSON."""
+"""The largest size in bytes of an answer that holds an error as JSON."""
 
 
 class Asker:
-    """Sends requests until they are answered.
+    """Sends requests to a server, and repeats them until they are answered.
 
     Args:
         connections: the connections to the server.
-        url: its address, for messages.
+        url: the address of the server, for messages.
         tell: called with messages for the user.
 
     Attributes:
@@ -63,18 +63,18 @@ class Asker:
         """Send a request once, and return what `read` makes of the answer.
 
         Raises:
-            ModelError: there was no answer, or `read` raised `ValueError`.
-            ConfigError: the server refuses the client.
+            ModelError: there was no answer, or one that cannot be used, such as one for which `read` raises ValueError.
+            ConfigError: the server refuses the client or the request.
         """
         try:
             return self._attempt(request, read, time.monotonic() + ANSWER_SECONDS)
         except LostError as error:
             remedy = (
-                "check that the address is that of maskpencil serve, and of the same version"
+                "check that this is the address of maskpencil serve, and of the same version"
                 if error.is_unfit
-                else "start it with maskpencil serve, and check the address"
+                else "start the server with maskpencil serve, and check the address"
             )
-            raise ModelError(f"{self._url}: is not reached as a server of maskpencil: {error}; {remedy}") from error
+            raise ModelError(f"{self._url}: cannot be used as a maskpencil server: {error}; {remedy}") from error
 
     def until_answered(self, request: Request, read: Callable[[Reply], T]) -> T:
         """Send a request until it is answered, for up to `RETRY_SECONDS`; return what `read` makes of the answer.
@@ -82,7 +82,7 @@ class Asker:
         Raises:
             ImageError: the server refuses the image.
             ModelError: the server did not answer, or not as a maskpencil server.
-            ConfigError: the server refuses the client.
+            ConfigError: the server refuses the client or the request.
         """
         start, pause, unfit = time.monotonic(), FIRST_PAUSE, 0
         while True:
@@ -100,8 +100,8 @@ class Asker:
                     ) from error
                 if time.monotonic() + wait > start + RETRY_SECONDS:
                     raise ModelError(
-                        f"{self._url}: {error}, for {RETRY_SECONDS:.0f} s; start the server, then the same command "
-                        "again; with --resume, what is done is kept"
+                        f"{self._url}: {error}, for {RETRY_SECONDS:.0f} s; start the server, then run the same command "
+                        "again, with --resume to keep what is done"
                     ) from error
                 self._is_lost(str(error), sent)
                 _sleep(wait)
@@ -113,7 +113,7 @@ class Asker:
         try:
             reply = self._connections.ask(request, deadline=deadline)
         except AbandonedError:
-            raise ModelError(f"{self._url}: the answer is not awaited any more") from None
+            raise ModelError(f"{self._url}: no answer, since the command is ending") from None
         self._refuse_status(reply, is_image=request.body is not None)
         try:
             return read(reply)
@@ -132,7 +132,7 @@ class Asker:
             raise LostError(f"it is busy ({status}{said})", after=_pause_asked_for(reply))
         if status == 401:
             raise ConfigError(
-                f"{self._url}: demands a token, and the one sent is missing or wrong; give the file with the token of "
+                f"{self._url}: demands a token, but the token is missing or wrong; give the file with the token of "
                 "the server as --token-file FILE"
             )
         if status in (403, 421):
@@ -149,17 +149,17 @@ class Asker:
             )
         if is_image and status == 413 and not said:
             raise ImageError(
-                f"a proxy before the server at {self._url} refuses the image as too large (413); raise its limit of "
-                "bodies, such as client_max_body_size of nginx"
+                f"a proxy in front of the server at {self._url} refuses the image as too large (413); raise the "
+                "proxy's limit of request bodies, such as client_max_body_size of nginx"
             )
         if is_image and said and status != 404:
             raise ImageError(f"the server at {self._url} refuses the image ({status}{said})")
         raise LostError(
-            f"it answers with the status {status}{said}, as no maskpencil server of this version does", is_unfit=True
+            f"it answers with the status {status}{said}, unlike a maskpencil server of this version", is_unfit=True
         )
 
     def _is_lost(self, reason: str, sent: float) -> None:
-        """Tell once that the server is lost; a request sent before it was back says nothing new."""
+        """Report once that the server does not answer; a request sent before its last return is not reported."""
         with self._lock:
             self.retries += 1
             is_news = not self._is_away and sent >= self._back
@@ -169,7 +169,7 @@ class Asker:
             self.tell(f"{self._url}: {reason}; waiting up to {RETRY_SECONDS:.0f} s for the server")
 
     def _has_answered(self, sent: float) -> None:
-        """Tell once that the server is back; a request sent before it was lost says nothing new."""
+        """Report once that the server answers again; a request sent before the server was lost is not reported."""
         if self._is_away:
             with self._lock:
                 is_news = self._is_away and sent >= self._lost
@@ -180,7 +180,7 @@ class Asker:
 
 
 def _error_text(reply: Reply) -> str:
-    """Return ": " and the error of a maskpencil server; "" if the answer has none."""
+    """Return ": " and the error that a maskpencil server sent; "" if the answer holds no such error."""
     if len(reply.content) > MAX_ERROR_BYTES:
         return ""
     try:
@@ -196,7 +196,7 @@ def _pause_asked_for(reply: Reply) -> float | None:
 
 
 def _sleep(seconds: float) -> None:
-    """Sleep, unless nobody waits for the answer any more."""
+    """Sleep for `seconds`, or until nobody waits for the answer any more."""
     end = time.monotonic() + seconds
     while not is_ending() and (left := end - time.monotonic()) > 0:
         time.sleep(min(left, SLICE_SECONDS))

@@ -31,16 +31,16 @@ from maskpencil.terminal import say
 from maskpencil.tokens import read_token
 
 MORE_REQUESTS = 2
-"""The number of requests beyond the images that the server computes at the same time: they travel meanwhile."""
+"""The number of requests in addition to those that the server computes at the same time; they are on their way."""
 
 MAX_AT_ONCE = 64
 """The largest number of simultaneous requests."""
 
 MAX_FACTS_BYTES = 2**22
-"""The largest size of the description of the models."""
+"""The largest size of the description of the models in bytes."""
 
 ROUNDING = 1e-3
-"""How far a probability may lie outside of 0..1."""
+"""How far a probability may lie outside of 0..1 because of rounding."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DIGEST = re.compile("[0-9a-f]{16,128}")
@@ -90,7 +90,7 @@ class RemoteSegmenter(Predictor):
         ((64, 96), ('sky', 'building'))
 
     Raises:
-        ConfigError: it is no address of a server, the token is missing or wrong, or there is no such model.
+        ConfigError: `address` is not that of a server, the token is missing or wrong, or there is no such model.
         ModelError: the server does not answer, or not as maskpencil serve of this version.
     """
 
@@ -116,7 +116,7 @@ class RemoteSegmenter(Predictor):
 
     @property
     def title(self) -> str:
-        """The address, the model and what runs it, in words."""
+        """The address of the server, the name of the model, and its device, runtime and precision, in words."""
         return f"{self._address.url}/{self.served.name} ({self.served.runs})"
 
     @property
@@ -134,7 +134,7 @@ class RemoteSegmenter(Predictor):
 
     @contextmanager
     def side_by_side(self) -> Iterator[int]:
-        """Yield the number of simultaneous requests that keeps the server busy."""
+        """Yield the number of simultaneous requests that keeps the server busy; close idle connections at the end."""
         try:
             yield min(self.served.at_once + MORE_REQUESTS, MAX_AT_ONCE)
         finally:
@@ -213,11 +213,12 @@ class RemoteSegmenter(Predictor):
     def _arrays(
         self, image: RGBImage, asked: Sequence[str], class_index: int | None = None
     ) -> dict[str, npt.NDArray[Any]]:
-        """Send an image, and return the arrays asked for.
+        """Send an image, and return the arrays named in `asked`.
 
         Raises:
-            ImageError: the server refuses the image, or would by what it says about itself.
+            ImageError: the image exceeds the limits that the server states, or the server refuses it.
             ModelError: the server does not answer any more.
+            ConfigError: the server's model has changed, or the server refuses the client.
         """
         height, width = image.shape[:2]
         if height * width > self.served.max_pixels:
@@ -243,19 +244,19 @@ class RemoteSegmenter(Predictor):
         def read(reply: Reply) -> dict[str, npt.NDArray[Any]]:
             if reply.headers.get("x-model-digest") != self.served.digest:
                 raise ConfigError(
-                    f"{self._address.url}: the model {self.served.name} is another one than at the start; start the "
-                    "command again"
+                    f"{self._address.url}: the model {self.served.name} has changed since the start; run the command "
+                    "again"
                 )
             return _checked(array_files.read_npz(reply.content, forms), len(self.classes))
 
         return self._asker.until_answered(request, read)
 
     def _read_facts(self, reply: Reply) -> Served:
-        """Read the description of the models.
+        """Read the server's description of its models, and return that of the wanted model.
 
         Raises:
-            ConfigError: there is no model of the wanted name.
-            ValueError: it is not that of a maskpencil server of this version.
+            ConfigError: the server has no model of the wanted name.
+            ValueError: the description is not that of a maskpencil server of this version.
         """
         facts = mapping(parse_json(reply.content), "/v1/models")
         theirs = visible(text(facts.get("version"), "version", 40))
@@ -274,7 +275,7 @@ class RemoteSegmenter(Predictor):
             raise ValueError("it lists no models")
         models = {text(mapping(each, "model").get("name"), "name", 100): each for each in listed}
         if not all(_NAME.fullmatch(name) for name in models):  # they become names of folders
-            raise ValueError("the name of a model has another form")
+            raise ValueError("the name of a model holds other characters than letters, digits and . _ -")
         name = self._address.model or next(iter(models))
         if name not in models:
             hint = did_you_mean(name, models) or f"; give {self._address.url}/{visible(next(iter(models)))}"
@@ -283,10 +284,10 @@ class RemoteSegmenter(Predictor):
         chosen = models[name]
         classes = chosen.get("classes")
         if not isinstance(classes, list):
-            raise ValueError("its model has no classes")
+            raise ValueError("its model has no list of classes")
         digest = chosen.get("digest")
         if digest is not None and not (isinstance(digest, str) and _DIGEST.fullmatch(digest)):
-            raise ValueError("the digest of its model has another form")
+            raise ValueError("the digest of its model is not 16 to 128 hexadecimal digits")
         return Served(
             name,
             visible(text(chosen.get("runs"), "runs", 200)),
@@ -303,7 +304,7 @@ class RemoteSegmenter(Predictor):
 
 def _color(value: Any) -> tuple[int, int, int]:
     if not isinstance(value, list) or len(value) != 3:
-        raise ValueError("the color of a class has another form")
+        raise ValueError("the color of a class is not a list of 3 numbers")
     red, green, blue = (whole(each, "color", 0, 255) for each in value)
     return red, green, blue
 
@@ -319,15 +320,15 @@ def _forms(asked: Sequence[str], size: tuple[int, int], classes: int) -> dict[st
 
 
 def _checked(arrays: dict[str, npt.NDArray[Any]], classes: int) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays, whose values are indices of classes and probabilities.
+    """Return the arrays after checking their values.
 
     Raises:
-        ValueError: they are not.
+        ValueError: `label_map` holds a value that is not a class, or another array a value outside of 0..1.
     """
     for name, array in arrays.items():
         if name == "label_map":
             if ((array >= classes) & (array != IGNORE_INDEX)).any():
-                raise ValueError(f"label_map holds {array.max()}, which is no class")
+                raise ValueError(f"label_map holds {array.max()}, which is not a class")
         elif not (array.min() >= -ROUNDING and array.max() <= 1 + ROUNDING):  # False for NaN as well
             raise ValueError(f"{name} holds values outside of 0 to 1")
     return arrays

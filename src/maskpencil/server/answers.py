@@ -37,10 +37,10 @@ ARRAYS = ("label_map", "confidence", "entropy", "probability", "probabilities")
 """The arrays that a client may ask for."""
 
 PARAMETERS = ("out", "min_area", "model", "arrays", "class")
-"""The parameters in the address of a request."""
+"""The query parameters of a request for a mask."""
 
 MAX_REGIONS = 20_000
-"""The largest number of regions in JSON."""
+"""The largest number of regions in an answer."""
 
 MAX_ARRAY_BYTES = 2**29
 """The largest size of the arrays of an answer in bytes."""
@@ -48,14 +48,14 @@ MAX_ARRAY_BYTES = 2**29
 
 @dataclass(frozen=True)
 class Wish:
-    """What a client wants.
+    """What a client wants as the answer.
 
     Attributes:
         form: the form of the answer.
-        min_area: the least area of regions in pixels, for JSON.
+        min_area: the smallest area in pixels of regions that are listed.
         model: the name of the model; None for the first.
-        arrays: the names of the arrays; empty for other forms.
-        class_index: the index of the class whose probability is wanted.
+        arrays: the names of the arrays; empty unless the form is arrays or probabilities.
+        class_index: the index of the class whose probability is wanted; None if none is.
     """
 
     form: Form = "png"
@@ -66,7 +66,7 @@ class Wish:
 
     @classmethod
     def of(cls, request: Request) -> "Wish":
-        """Read the parameters, and the header Accept if there is no parameter `out`.
+        """Read the wish from the query parameters, and from the header Accept if there is no parameter `out`.
 
         Raises:
             RefusedError: a parameter is unknown or invalid, or no form has an accepted media type.
@@ -81,28 +81,31 @@ class Wish:
         return cls(chosen, area, values.get("model"), arrays, index)
 
     def refuse_unfit(self, predictor: Predictor) -> None:
-        """Check that a model can compute what is wanted, before the image is read.
+        """Raise an error if a model cannot compute what is wanted; called before the image is read.
 
         Raises:
-            RefusedError: it cannot.
+            RefusedError: the model does not have the wanted class, or does not compute probabilities.
         """
         count = len(predictor.classes)
         if self.class_index is not None and self.class_index >= count:
             raise RefusedError(
                 400,
-                f"class must be from 0 to {count - 1}, the classes of the model, but got {self.class_index}",
+                f"class must be the index of a class of the model, 0 to {count - 1}, but got {self.class_index}",
                 close=True,
             )
         if ("probabilities" in self.arrays and not supports(predictor, "probabilities_batch")) or (
             "probability" in self.arrays and not supports(predictor, "predict_class")
         ):
-            raise RefusedError(400, "this model does not compute probabilities of classes", close=True)
+            raise RefusedError(
+                400, "this model does not compute probabilities of classes; ask for another form or arrays", close=True
+            )
 
     def array_bytes(self, size: tuple[int, int], predictor: Predictor) -> int:
-        """Return the size in bytes of the arrays of an image of `size` (H, W).
+        """Return the size in bytes of the wanted arrays of an image of `size` (H, W).
 
         Raises:
-            RefusedError: they are larger than `MAX_ARRAY_BYTES`, or than what the model computes at once.
+            RefusedError: they are larger than `MAX_ARRAY_BYTES`, or the probabilities of all classes are wanted and the
+                model would compute the image in tiles.
         """
         height, width = size
         counts = {"label_map": 1, "probabilities": 4 * len(predictor.classes)}
@@ -127,7 +130,7 @@ def _wanted_arrays(form: Form, named: str | None, index: str | None) -> tuple[tu
     """Return the names of the wanted arrays, and the index of the class whose probability is wanted.
 
     Raises:
-        RefusedError: a name is unknown or given twice, the index is invalid, or one of them has no effect.
+        RefusedError: a name is unknown or given twice, the index is invalid or missing, or a parameter has no effect.
     """
     if form != "arrays" and not (named is None and index is None):
         raise RefusedError(400, "arrays and class are for out=arrays; leave them out, or give out=arrays", close=True)
@@ -138,10 +141,12 @@ def _wanted_arrays(form: Form, named: str | None, index: str | None) -> tuple[tu
     names = ("label_map",) if named is None else tuple(named.split(","))
     if len(set(names)) < len(names) or not set(names) <= set(ARRAYS):
         raise RefusedError(
-            400, f"arrays must be some of {','.join(ARRAYS)}, each once, with commas, but got {named!r}", close=True
+            400,
+            f"arrays must be one or more of {','.join(ARRAYS)}, each once, separated by commas, but got {named!r}",
+            close=True,
         )
     if (index is None) == ("probability" in names):
-        raise RefusedError(400, "arrays=probability needs class=INDEX, and only it does", close=True)
+        raise RefusedError(400, "arrays=probability and class=INDEX must be given together", close=True)
     if index is not None and not (index.isascii() and index.isdecimal() and len(index) < 4):
         raise RefusedError(400, f"class must be the index of a class, but got {index!r}", close=True)
     return names, None if index is None else int(index)
@@ -153,8 +158,8 @@ class Answer:
 
     Attributes:
         content: the encoded result.
-        media_type: its type.
-        timing: the milliseconds of each step.
+        media_type: the media type of the content.
+        timing: the milliseconds that each step took, by its name.
     """
 
     content: bytes
@@ -166,7 +171,7 @@ def accepted_form(accept: str) -> Form:
     """Return the form whose media type the header Accept prefers.
 
     Raises:
-        RefusedError: it accepts none of them.
+        RefusedError: the header accepts none of `MEDIA_TYPES`.
     """
     best: tuple[float, Form] | None = None
     for entry in accept.split(","):
@@ -176,16 +181,17 @@ def accepted_form(accept: str) -> Form:
         if form is not None and weight > (best[0] if best else 0):
             best = weight, form
     if best is None:
-        raise RefusedError(406, f"the answer can be {', '.join(MEDIA_TYPES.values())}; accept one of them", close=True)
+        types = ", ".join(MEDIA_TYPES.values())
+        raise RefusedError(406, f"the header Accept must allow one of {types}, but got {accept[:100]!r}", close=True)
     return best[1]
 
 
 def check_image(body: bytes, *, max_pixels: int) -> tuple[int, int]:
-    """Check an encoded image by its header, before any pixel is decoded, and return its size (height, width).
+    """Return the size (height, width) of an encoded image from its header, before any pixel is decoded.
 
     Raises:
-        ImageError: it is not an image.
-        RefusedError: it has more than `max_pixels` pixels.
+        ImageError: `body` is not an image.
+        RefusedError: the image has more than `max_pixels` pixels.
     """
     height, width = encoded_size(body)
     if height * width > max_pixels:
@@ -196,7 +202,7 @@ def check_image(body: bytes, *, max_pixels: int) -> tuple[int, int]:
 
 
 def answer(predictor: Predictor, body: bytes, wish: Wish) -> Answer:
-    """Segment one encoded image.
+    """Segment one encoded image, and return the encoded result.
 
     Pixels without image data, such as those that are fully transparent, have no class (255), the confidence 0, the
     entropy 1 and the probability 0 of every class.
@@ -235,10 +241,10 @@ def answer(predictor: Predictor, body: bytes, wish: Wish) -> Answer:
 
 
 def computed_arrays(predictor: Predictor, pixels: Pixels, wish: Wish) -> dict[str, npt.NDArray[Any]]:
-    """Compute the arrays that a client asks for.
+    """Compute the arrays that a client asks for, and return them by name.
 
     Raises:
-        RefusedError: the model does not compute them.
+        RefusedError: the model does not compute one of them.
     """
     images, asked, found = [pixels.rgb], set(wish.arrays), dict[str, npt.NDArray[Any]]()
     sure = "confidence" in asked
@@ -268,7 +274,7 @@ def class_facts(classes: ClassSet) -> list[dict[str, Any]]:
 
 
 def described(prediction: Prediction, *, min_area: int) -> dict[str, Any]:
-    """Return the share of each class and the regions of at least `min_area` pixels as plain values for JSON.
+    """Return the image size, the pixels of each class and the regions of at least `min_area` pixels, for JSON.
 
     Raises:
         RefusedError: there are more than `MAX_REGIONS` regions.

@@ -1,4 +1,4 @@
-"""The application behind the server: its routes, and the way of an image from the request to the answer."""
+"""Define the application that answers the server's requests: its routes, and the steps from an image to the answer."""
 
 import asyncio
 import time
@@ -41,10 +41,10 @@ BODIES = 4
 """The number of bodies of the largest size that fit into the memory of all bodies."""
 
 MIN_MEMORY = 2**28
-"""The least memory of all bodies in bytes."""
+"""The smallest memory budget of all bodies in bytes."""
 
 MAX_RESULTS = 2**30
-"""The memory of the arrays of all answers in bytes, which are held until the client has read them."""
+"""The memory budget in bytes of the arrays of all answers; arrays are held until their client has read them."""
 
 PART_BYTES = 2**18
 """The number of bytes of an answer that are handed to the connection at once."""
@@ -53,7 +53,7 @@ CHECKERS = 2
 """The number of threads that check the headers of images."""
 
 LEFT = 499
-"""The status code for a client that left, which nobody receives; it appears in the metrics."""
+"""The status code of a request whose client has left; nobody receives it, but the metrics count it."""
 
 
 class App:
@@ -88,10 +88,10 @@ class App:
         self.asgi = self._asgi(token)
 
     def close(self, seconds: float) -> None:
-        """Wait for the images and frames that are computed; called when the event loop has ended.
+        """Wait for the images and frames that are being computed; called after the event loop has ended.
 
         Raises:
-            StalledError: one of them did not end within `seconds`.
+            StalledError: they did not all end within `seconds`.
         """
         end = time.monotonic() + seconds
         for pool in (self._checkers, *self.turns.pools, *self.videos.pools):
@@ -216,7 +216,7 @@ class App:
 
 
 class Sent(Response):
-    """An answer that is sent in parts, as fast as the client reads; `then` is called at the end."""
+    """An answer that is sent in parts, as fast as the client reads; `then` is called at the end or after an error."""
 
     def __init__(self, content: bytes, *, then: Callable[[], None], **settings: Any) -> None:
         super().__init__(content, **settings)
@@ -235,7 +235,7 @@ class Sent(Response):
 
 
 async def _unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of `work`, which is cancelled as soon as the client closes the connection.
+    """Run `work` and return its result; cancel it as soon as the client closes the connection.
 
     Raises:
         ClientLeftError: the client closed the connection.
@@ -276,7 +276,7 @@ async def _not_found(request: Request, error: Exception) -> Response:
     if status == 405:  # by all routes of the path, of which Starlette lists the first
         routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
         allowed = ", ".join(sorted({method for route in routes for method in route.methods}))
-        text, headers = f"the path has another method; use {allowed}", {"Allow": allowed}
+        text, headers = f"this path does not allow {request.method}; use {allowed}", {"Allow": allowed}
     return RefusedError(status, text, headers=headers, close=request.method != "GET").response
 
 
@@ -284,4 +284,4 @@ async def _failed(_: Request, error: Exception) -> Response:
     if isinstance(error, MemoryError):
         return BusyError("there is not enough memory at this moment; send the image again later").response
     say(f"error: a request failed: {type(error).__name__}: {first_line(error)}")
-    return RefusedError(500, "the server failed; its own messages name the reason").response
+    return RefusedError(500, "the server failed; its error output names the reason").response

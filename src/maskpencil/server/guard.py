@@ -80,7 +80,7 @@ class Guard:
         given = headers.getlist("host")
         matched = _HOST.fullmatch(given[0]) if len(given) == 1 else None
         if matched is None:
-            raise RefusedError(400, "the header Host must be one host name or address; send it once", close=True)
+            raise RefusedError(400, "the header Host must be given once, as a name or address", close=True)
         name = matched[1].lower()
         if self._expected is None and not (_is_address(name) or name in self._hosts):
             raise RefusedError(

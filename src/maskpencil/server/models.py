@@ -1,4 +1,4 @@
-"""Name the models of a server, and find the one that a request asks for."""
+"""Load and name the models of a server, and find the model that a request asks for."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from maskpencil.server.answers import class_facts
 from maskpencil.server.refusals import RefusedError
 
 UNNAMED = "model"
-"""The name of a predictor that was given without one, and of a model folder that lies in no folder with a name."""
+"""The name of a predictor that was given without a name, and of a model whose path yields no name."""
 
 ModelSource: TypeAlias = str | os.PathLike[str] | Predictor
 
@@ -32,7 +32,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class Models:
-    """The models of a server; a request without a name gets the first.
+    """The models of a server; a request that names no model gets the first.
 
     Attributes:
         predictors: the models by name.
@@ -71,9 +71,9 @@ class Models:
         ]
 
     def headers(self, name: str) -> dict[str, str]:
-        """Return the headers that say which model made an answer.
+        """Return the headers that say which model made an answer: its name, its digest and its classes.
 
-        Names of classes that are too long for a header in all are left out; `facts` has them.
+        A header that would be empty, or longer than `MAX_HEADER`, is left out; `facts` has its content.
         """
         digest, classes = self.digests[name], json_text(self.predictors[name].classes.names)
         headers = {"X-Model": name, "X-Model-Digest": digest or "", "X-Classes": classes}
@@ -81,26 +81,29 @@ class Models:
 
     @cached_property
     def digests(self) -> Mapping[str, str | None]:
-        """A digest of each model and its settings by name, which reads the weights; None if it is unknown."""
+        """The digest of each model and its settings, by the model's name, or None, see `model_digest`.
+
+        The first access reads the weights.
+        """
         return {name: model_digest(predictor) for name, predictor in self.predictors.items()}
 
 
 @contextmanager
 def loaded_models(models: ModelSource | Mapping[str, ModelSource]) -> Iterator[Models]:
-    """Load the models, and prepare them for simultaneous predictions in the block.
+    """Load the models, prepare them for simultaneous predictions in the `with` block, and yield them.
 
-    As many images are computed at the same time as all models allow, since any model may be asked for any of them.
+    All models allow the yielded number of simultaneous images, since all images may be for the same model.
 
     Args:
         models: one model, or several by name.
 
     Raises:
-        ConfigError: there is no model, a name cannot be one, or a value is not a model.
+        ConfigError: there is no model, a name is not allowed, or a value is not a model.
         ModelError: a model cannot be read.
     """
     named = models if isinstance(models, Mapping) else {default_name(models): models}
     if not named:
-        raise ConfigError("models holds no model; give a model folder, or several by name")
+        raise ConfigError("models is empty; give a model folder, or several by name")
     for name in named:
         check_name(name)
     predictors = {name: load_predictor(model) for name, model in named.items()}
@@ -115,7 +118,7 @@ def named_models(words: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
     A word that is an existing path is not split.
 
     Raises:
-        ConfigError: a name cannot be one, or two models have the same name.
+        ConfigError: a name is not allowed, two models have the same name, or a path is missing after `=`.
     """
     found: dict[str, Path] = {}
     for given in words:
@@ -124,17 +127,17 @@ def named_models(words: Iterable[str | os.PathLike[str]]) -> dict[str, Path]:
         is_named = bool(sign) and not os.path.lexists(word) and not set(before) & {"/", os.sep}
         name, place = (check_name(before), Path(path)) if is_named else (default_name(word), Path(word))
         if is_named and not path:
-            raise ConfigError(f"{word}: names no model; give its path after the =, such as {before}=runs/train/NAME")
+            raise ConfigError(f"{word}: has no path after the =; give that of a model: {before}=runs/train/NAME")
         if name in found:
             raise ConfigError(
-                f"{place}: is named {name}, as {found[name]} is; give one of them another name: OTHER={place}"
+                f"{place}: has the same name as {found[name]}, {name}; give one of them another name: OTHER={place}"
             )
         found[name] = place
     return found
 
 
 def default_name(model: Any) -> str:
-    """Return the name of a model that was given without one: that of its run, export, folder or file."""
+    """Return a name for a model without one: that of its run, export, folder or file, or else `UNNAMED`."""
     if not isinstance(model, str | os.PathLike):
         return UNNAMED
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", run_name(model)).lstrip("._-")[:100]
@@ -142,10 +145,10 @@ def default_name(model: Any) -> str:
 
 
 def check_name(name: Any) -> str:
-    """Check that a name of a model can stand in addresses and headers.
+    """Return the name of a model after checking that it can stand in addresses and headers.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: it is too long, holds other characters, or is not a text.
     """
     if isinstance(name, str) and _NAME.fullmatch(name):
         return name

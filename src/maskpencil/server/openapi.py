@@ -1,4 +1,4 @@
-"""Describe the routes of the server as an OpenAPI document, from the same table that makes them."""
+"""Describe the routes of the server as an OpenAPI document, from the table of endpoints that also makes the routes."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,12 +19,12 @@ _REASONS = {
     "401": "The token is missing or wrong.",
     "403": "The request comes from the page of another site.",
     "404": "There is no such video.",
-    "405": "The path has another method.",
+    "405": "The path does not allow this method.",
     "406": "No form of the result has an accepted media type.",
     "408": "The request came too slowly.",
     "409": "There are no results, since the video is not done.",
     "413": "The file is too large.",
-    "415": "The body is encoded.",
+    "415": "The body has a Content-Encoding.",
     "416": "The file ends before the range.",
     "421": "The header Host names another server.",
     "422": "The image is damaged, of an unknown format, or has too many pixels.",
@@ -40,12 +40,12 @@ _DONE = {
 }
 
 EVERYWHERE = ("400", "401", "403", "405", "408", "421", "500")
-"""The status codes of refusals that any route may give."""
+"""The status codes of errors that any route may return."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A route with what a client must know about it.
+    """A route, and its description for clients.
 
     Attributes:
         path: the path.
@@ -54,7 +54,7 @@ class Endpoint:
         content: the media types of the answer, each with the JSON schema of its content.
         method: GET, POST or DELETE.
         done: the status codes of success.
-        refusals: the status codes of refusals beside those of `EVERYWHERE`.
+        refusals: the status codes of errors in addition to `EVERYWHERE`.
         takes: what the body is: an image, with the parameters of `answers.Wish`, or a video; None without a body.
         needs_token: whether the token is demanded, if the server has one.
     """
@@ -124,7 +124,7 @@ def closed_object(**properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def array(items: Mapping[str, Any], length: int | None = None) -> dict[str, Any]:
-    """Return the JSON schema of an array."""
+    """Return the JSON schema of an array whose entries have the schema `items`; None allows any `length`."""
     size = {} if length is None else {"minItems": length, "maxItems": length}
     return {"type": "array", "items": dict(items), **size}
 
@@ -207,7 +207,7 @@ MODELS = closed_object(
     max_pixels=WHOLE,
     max_video=WHOLE,
 )
-"""The schema of the facts of the models."""
+"""The schema of the description of the models and of the server's limits."""
 
 JOB = closed_object(
     id=TEXT,

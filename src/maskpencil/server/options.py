@@ -1,4 +1,4 @@
-"""Define `ServeOptions`: the settings of a server, and every combination of them that is refused."""
+"""Define `ServeOptions`: the settings of a server, and the checks of their values and combinations."""
 
 import errno
 import socket
@@ -11,7 +11,7 @@ from maskpencil.parsing import is_local, read_flag, read_number, read_path, read
 from maskpencil.tokens import read_token
 
 LOCAL = "127.0.0.1"
-"""The address that only programs on the same computer reach."""
+"""The address that only programs on the same computer can reach."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ServeOptions:
         host: the address to listen at; other computers reach any address but 127.0.0.1, ::1 and localhost.
         port: the port to listen at; 0 is any free port.
         token_file: a file that holds a token; requests must then have the header `Authorization: Bearer TOKEN`.
-        open: serve other computers without a token.
+        open: whether other computers may use the server without a token.
         allow_host: more names under which clients reach the server, such as that of a proxy.
         max_body: the largest size of an encoded image in bytes.
         max_pixels: the largest number of pixels of an image.
@@ -85,7 +85,7 @@ class ServeOptions:
             )
 
     def read_token(self) -> str | None:
-        """Read the token; None if the server needs none.
+        """Read the token from `token_file`, and return it; return None if the server needs no token.
 
         Raises:
             ConfigError: the file cannot be read, or its content is not a token.
@@ -99,7 +99,8 @@ def listening_socket(options: ServeOptions) -> socket.socket:
     """Open the socket on which the server listens.
 
     Raises:
-        ConfigError: the port is in use, or this computer does not have the address.
+        ConfigError: the port is in use, this computer does not have the address, or other computers may reach the
+            address although the server needs no token.
     """
     host, port = options.host, options.port
     try:
@@ -107,13 +108,16 @@ def listening_socket(options: ServeOptions) -> socket.socket:
         if options.token_file is None and not options.open:
             found = [entry for entry in found if is_local(str(entry[4][0]))]
         if not found:
-            raise ConfigError(f"--host {host} is no address of this computer alone; give --host {LOCAL}")
+            raise ConfigError(
+                f"--host {host} may be reachable from other computers; without --token-file or --open, expected an "
+                f"address that only this computer can reach, such as --host {LOCAL}"
+            )
         family, _, _, _, address = found[0]
         return socket.create_server(address, family=family, backlog=512)
     except OSError as error:
         if port and error.errno == errno.EADDRINUSE:
             raise ConfigError(
-                f"port {port} of {host} is in use by another program; choose another, such as --port {port % 65535 + 1}"
+                f"port {port} of {host} is in use by another program; give another, such as --port {port % 65535 + 1}"
             ) from error
         raise ConfigError(
             f"cannot listen at port {port} of {host} ({error.strerror or error}); give an address of this computer as "

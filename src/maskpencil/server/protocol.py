@@ -121,9 +121,11 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if was_in_head and self._in_head and self._size > MAX_HEAD:
-            self._refuse(b"431 Request Header Fields Too Large", b"the headers are too large; send fewer or shorter ones")
+            reason = b"the headers have more than %d bytes; send fewer or shorter headers" % MAX_HEAD
+            self._refuse(b"431 Request Header Fields Too Large", reason)
         elif self._size > self._most:
-            self._refuse(b"413 Content Too Large", b"the request is too large; send a smaller file")
+            reason = b"the request has more than %d bytes, the most for this path; send a smaller file" % self._most
+            self._refuse(b"413 Content Too Large", reason)
 
     def on_message_begin(self) -> None:
         """Begin to count the bytes of a request."""
@@ -160,7 +162,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.watch_writing()
 
     def resume_writing(self) -> None:
-        """Send more, since the client has read most of the write buffer, and end the checks of its reading."""
+        """Send more, since the client has read enough; end the checks, unless the connection is closing."""
         if not self.transport.is_closing():
             self._cancel_write()
         super().resume_writing()
@@ -195,7 +197,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         self._head_timer = None
-        self._refuse(b"408 Request Timeout", b"the headers came too late; send the request again")
+        reason = b"the headers were not complete within %d s; send the request again" % HEAD_SECONDS
+        self._refuse(b"408 Request Timeout", reason)
 
     def _refuse(self, status: bytes, reason: bytes) -> None:
         """Answer with an error and close the connection; if an answer has already begun, only close the connection."""

@@ -1,4 +1,4 @@
-"""Define the refusals of a server, each with its status code and one line for the client."""
+"""Define the errors that a client gets, each with its HTTP status code and a message of one line."""
 
 import re
 from collections.abc import Mapping
@@ -11,17 +11,17 @@ RETRY_SECONDS = 2
 """The number of seconds after which a client may ask a busy server again."""
 
 _OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
-"""Python's text of an object, which holds an address in memory."""
+"""Matches Python's `repr` of an object, which holds an address in memory."""
 
 
 class RefusedError(Exception):
-    """A request that is not answered with a result.
+    """A request gets an error as its answer instead of a result.
 
     Args:
-        status: the status code.
+        status: the HTTP status code.
         text: what is wrong and what to do, in one line.
         headers: more headers of the answer.
-        close: whether the connection is closed, because the rest of the request is not read.
+        close: close the connection after the answer, because the rest of the request is not read.
     """
 
     def __init__(
@@ -33,12 +33,12 @@ class RefusedError(Exception):
 
     @property
     def response(self) -> Response:
-        """The answer."""
+        """The HTTP response, with the text as JSON."""
         return JSONText({"error": _OBJECT.sub("the image", visible(self.text))}, self.status, self.headers)
 
 
 class JSONText(Response):
-    """An answer of ASCII JSON in one line."""
+    """An HTTP response of ASCII JSON in one line."""
 
     media_type = "application/json"
 

@@ -148,7 +148,7 @@ class _Server(uvicorn.Server):
         self._begun.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Cancel the videos, and answer the requests received; images still waiting in the end get an error."""
+        """Cancel the videos, and answer the requests received; images that still wait after `FINISH_SECONDS` fail."""
         loop = asyncio.get_running_loop()
         self._videos.stop()
         timer = loop.call_later(FINISH_SECONDS, self._turns.close)

@@ -73,7 +73,7 @@ class Turns:
         if self._is_closed:
             raise BusyError("the server is stopping", close=close)
         if len(self._waiting) >= self._depth:
-            raise BusyError(f"{len(self._waiting)} images wait for their turn; send this image again later", close=close)
+            raise BusyError(f"{len(self._waiting)} images wait for their turn; send this image later", close=close)
 
     async def run(self, call: Callable[[], T]) -> T:
         """Run `call` in a thread when its turn has come, and return its result.
@@ -221,7 +221,7 @@ def call_in(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *argumen
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], None], done: "Future[T]") -> None:
-    """Schedule `call` in the event loop, if the loop still runs; fetch the error of `done`, which nobody may await."""
+    """Schedule `call` in the event loop, if the loop still runs; fetch the error of `done`, as nobody may await it."""
     if not done.cancelled():
         done.exception()
     call_in(loop, call)

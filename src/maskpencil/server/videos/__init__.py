@@ -1,7 +1,7 @@
-"""Segment videos that are sent to the server: as jobs, one after the other, while images go first.
+"""Segment the videos that clients send, as jobs, one after the other; images go before videos.
 
 - `folder`: the private folder of all files
 - `jobs`: the jobs that wait, run and have ended, and their limits
-- `work`: a job from the file that was sent to the results
-- `routes`: the requests
+- `work`: the segmentation of the video of one job
+- `routes`: the answers to requests for videos
 """

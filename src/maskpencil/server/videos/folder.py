@@ -1,4 +1,4 @@
-"""Keep the files of a server's videos in a private folder that ends with the server, even if the server is killed."""
+"""Keep the files of a server's videos in a private folder; if the server is killed, the next server removes it."""
 
 import os
 import re
@@ -18,19 +18,19 @@ from maskpencil.regular_files import reason_of
 PREFIX = "maskpencil-videos-"
 
 MARKER = ".maskpencil-server"
-"""The name of the empty file by which a folder shows that a server made it and locked it."""
+"""The name of the empty file that marks a folder as made and locked by a server."""
 
 MAX_EMPTY_AGE = 60.0
-"""The age in seconds up to which an empty folder may be that of a server that is starting."""
+"""The age in seconds up to which an empty folder is kept, since it may be that of a server that is starting."""
 
 _NAME = re.compile(re.escape(PREFIX) + "[0-9a-f]{16}")
 
 
 @contextmanager
 def private_folder(base: Path | None) -> Iterator[Path]:
-    """Yield a new folder that only this user can read, and remove it with its content after the block.
+    """Yield a new folder that only this user can read, and remove it with its content after the `with` block.
 
-    The folder is locked as long as the process lives. Folders of processes that were killed are removed first.
+    The folder is locked during the block. Folders of servers that were killed are removed first.
 
     Args:
         base: the folder in which to make it; None is the system's folder for temporary files.
@@ -58,9 +58,9 @@ def private_folder(base: Path | None) -> Iterator[Path]:
 
 
 def remove_abandoned(base: Path) -> None:
-    """Remove the folders of servers that no longer run from `base`.
+    """Remove from `base` the folders of servers that no longer run.
 
-    A folder stays if it is locked, if it is not this user's, or if no server made it.
+    A folder is kept if it is locked, belongs to another user, or was not made by a server.
     """
     for entry in os.scandir(base):
         with suppress(OSError):  # it was removed meanwhile, or its file system cannot lock folders
@@ -76,8 +76,12 @@ def _is_own(entry: "os.DirEntry[str]") -> bool:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder that is locked by this process."""
+    """Remove a folder that this process has locked, if it has the marker, or is empty and older than `MAX_EMPTY_AGE`.
+
+    Raises:
+        OSError: the folder is older, has no marker and holds files.
+    """
     if (folder / MARKER).is_file():
         shutil.rmtree(folder, ignore_errors=True)
     elif time.time() - folder.stat().st_mtime > MAX_EMPTY_AGE:
-        folder.rmdir()  # fails if it holds anything
+        folder.rmdir()  # raises OSError if it holds anything

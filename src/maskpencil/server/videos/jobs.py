@@ -1,4 +1,4 @@
-"""Hold the jobs of a server, one for each video: those that wait, the one that runs, and those that have ended."""
+"""Manage the jobs of a server, one for each video: those that wait, the one that runs, and those that have ended."""
 
 import asyncio
 import errno
@@ -29,49 +29,49 @@ State = Literal["waiting", "running", "done", "failed", "canceled"]
 
 NOW: tuple[State, ...] = ("waiting", "running")
 ENDED: tuple[State, ...] = ("done", "failed", "canceled")
-"""The states of a video that is not final, and those that are."""
+"""The states of jobs that have not ended, `NOW`, and the final states, `ENDED`."""
 
 MAX_WAITING = 16
-"""The largest number of videos that are received or wait."""
+"""The largest number of videos that are being received or wait for their turn."""
 
 MAX_JOBS = 1000
-"""The largest number of videos, with those whose results are kept."""
+"""The largest number of jobs, including those that have ended and whose results are kept."""
 
 RECEIVE_SECONDS = 3600.0
-"""The longest time for receiving a video of any size."""
+"""The longest time in seconds for receiving a video, whatever its size."""
 
 PART_BYTES = 2**20
 """The number of bytes of a video that are written at once."""
 
 FULL_SECONDS = 60
-"""The number of seconds after which a client may send a video again to a server without room for it."""
+"""The number of seconds after which a client may send a video again, if the server had no room for it."""
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""The errors of a disk without room."""
+"""The error numbers of writing to a full disk, or beyond a quota or the largest size of a file."""
 
 
 class FullError(Exception):
-    """The results of a video have no room."""
+    """The results of a video exceed the quota of all videos."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Job:
-    """A video, and what has become of it.
+    """A video that a client sent, and the state of its segmentation.
 
     Attributes:
-        id: a text that nobody can guess.
+        id: a random text that nobody can guess.
         model: the name of the model.
         predictor: the model.
-        folder: the folder of its files.
-        min_area: the smallest number of pixels of a region in its results.
-        state: how far it is.
+        folder: the folder of all jobs; the files of this job are in `place`.
+        min_area: the smallest number of pixels of a region in the results.
+        state: one of `NOW` or `ENDED`.
         frames: the number of frames that were segmented.
         total: the number of all frames, which may be an estimate; None if it is unknown.
-        error: why it failed; None otherwise.
-        warnings: damage and other losses.
-        received: the size of the file that was sent in bytes; 0 if it was removed.
-        written: the size of its results in bytes.
-        stop: set when it is canceled.
+        error: why the job failed; None otherwise.
+        warnings: messages about damaged parts of the video and other losses.
+        received: the number of bytes received of the video file; 0 after the job has ended.
+        written: the size of the results in bytes.
+        stop: set when the job is canceled.
     """
 
     model: str
@@ -90,16 +90,16 @@ class Job:
 
     @property
     def place(self) -> Path:
-        """The folder of this job."""
+        """The folder of this job's files."""
         return self.folder / self.id
 
     @property
     def has_ended(self) -> bool:
-        """Whether its state is final."""
+        """Whether the state is final."""
         return self.state in ENDED
 
     def facts(self) -> dict[str, Any]:
-        """Return its state as plain values for JSON."""
+        """Return what a client gets about this job, as plain values for JSON."""
         return {
             "id": self.id,
             "state": self.state,
@@ -113,14 +113,14 @@ class Job:
 
 
 class Videos:
-    """The videos of a server; all methods but `close` are called in one event loop.
+    """The jobs of a server; all public methods are called in one event loop.
 
-    Videos are segmented one after the other in a thread, frame by frame when `turns` allow it.
+    Videos are segmented one after the other in a thread of their own, frame by frame when `turns` allows it.
 
     Args:
         folder: the folder for all files.
-        turns: the turns of images and frames.
-        options: the limits.
+        turns: the queue of images and frames.
+        options: the settings of the server, which hold the limits.
         workers: the number of frames that are computed at the same time.
     """
 
@@ -140,26 +140,26 @@ class Videos:
 
     @property
     def pools(self) -> tuple[ThreadPoolExecutor, ...]:
-        """The threads, which are joined after the event loop has ended."""
+        """The pools of threads, which are shut down after the event loop has ended."""
         return self._worker, self._disk
 
     def counts(self) -> dict[State, int]:
-        """Return the number of videos that wait and run, and of all that have ended, by state."""
+        """Return the number of jobs by state: for `NOW` at present, for `ENDED` since the start of the server."""
         now = Counter(job.state for job in self._jobs.values() if not job.has_ended)
         return {state: self._ends[state] if state in ENDED else now[state] for state in (*NOW, *ENDED)}
 
     def find(self, name: str) -> Job:
-        """Return a job by its id.
+        """Return the job with the id `name`.
 
         Raises:
-            RefusedError: there is none.
+            RefusedError: there is no such job.
         """
         if name not in self._jobs:
             raise RefusedError(404, "there is no such video; results are deleted some time after the video has ended")
         return self._jobs[name]
 
     async def receive(self, request: Request, *, model: str, predictor: Predictor, min_area: int) -> Job:
-        """Write the body of a request to disk, and return the job that waits for its turn.
+        """Write the body of a request to disk, and return a new job, which waits for its turn.
 
         Raises:
             RefusedError: the body is empty, too large or too slow, or there is no room for it.
@@ -185,7 +185,7 @@ class Videos:
         self._remove(job)
 
     def stop(self) -> None:
-        """Cancel all jobs, and take no more."""
+        """Cancel all jobs, and accept no more."""
         self._is_closed = True
         for job in self._jobs.values():
             self._cancel(job)
@@ -199,7 +199,7 @@ class Videos:
             raise BusyError("the server is stopping", close=True)
 
     def _refuse_without_room(self, request: Request) -> None:
-        """Refuse a video before its body is read."""
+        """Raise an error if there is no room for a video; called before its body is read."""
         self._refuse_if_closed()
         waiting = len(self._receiving) + sum(job.state == "waiting" for job in self._jobs.values())
         if waiting >= MAX_WAITING:
@@ -213,14 +213,18 @@ class Videos:
 
     def _refuse_beyond_quota(self, more: int) -> None:
         if self._used() + more > self._options.video_quota:
-            raise _full("the videos on this server leave no room for another; delete some, or send it again later")
+            raise _full("the videos on this server leave no room for this one; delete some, or send this one later")
 
     def _used(self) -> int:
         return sum(job.received + job.written for job in (*self._receiving, *self._jobs.values()))
 
     @contextmanager
     def _received(self, job: Job) -> Iterator[None]:
-        """Count a job among those that are received, and remove its files if that fails."""
+        """Count a job as being received during the `with` block, and remove its files if the block fails.
+
+        Raises:
+            RefusedError: the server is stopping, or its disk is full.
+        """
         self._receiving.add(job)
         try:
             yield
@@ -258,11 +262,11 @@ class Videos:
             self._disk.submit(file.close)
 
     def _remove(self, job: Job) -> None:
-        """Remove the files of a job, in a thread; of a job that runs the thread removes what it makes later."""
+        """Remove the files of a job, in a thread. `_work` removes the files that a running job still writes later."""
         self._disk.submit(shutil.rmtree, job.place, ignore_errors=True)
 
     def _work(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
-        """Segment a video, in the thread of all videos."""
+        """Segment the video of a job, in the one thread for videos, and set the final state of the job."""
         if job.stop.is_set():
             return
         call_in(loop, self._begin, job)
@@ -298,7 +302,7 @@ class Videos:
         except (KeyboardInterrupt, CanceledError):
             return "canceled", None, ()
         except FullError:
-            return "failed", "the results have no room on this server; delete other videos, or send a shorter one", ()
+            return "failed", "the results have no room on this server; delete other videos, or send a shorter video", ()
         except MaskPencilError as error:
             return "failed", said(error, job.place), ()
         except MemoryError:
@@ -307,7 +311,7 @@ class Videos:
             if job.stop.is_set():
                 return "canceled", None, ()
             say(f"error: a video failed: {type(error).__name__}: {first_line(error)}")
-            return "failed", "the server failed; its own messages name the reason", ()
+            return "failed", "the server failed; its error output names the reason", ()
         return "done", None, tuple(without_paths(text, job.place) for text in (*report.warnings, *report.notes))
 
     def _begin(self, job: Job) -> None:

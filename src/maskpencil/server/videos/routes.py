@@ -1,4 +1,4 @@
-"""Answer the requests for videos: send one, look at its state, follow it, fetch its results, cancel and delete it."""
+"""Answer the requests for videos: send a video, get its state, follow it, get its results, cancel and delete it."""
 
 import asyncio
 import re
@@ -21,10 +21,10 @@ from maskpencil.server.videos.work import RESULTS
 PATH = "/v1/videos"
 
 EVENT_SECONDS = 0.25
-"""The time between two looks at a video whose events a client reads."""
+"""The seconds between two checks of the state of a video whose events a client reads."""
 
 BEAT_SECONDS = 15.0
-"""The time after which a client that reads events gets a comment if nothing has changed."""
+"""The seconds without a change after which a client that reads events gets an empty comment."""
 
 _RANGE = re.compile(rb"bytes=(\d{1,18})-(\d{0,18})|bytes=-(\d{1,18})")
 
@@ -105,23 +105,27 @@ class VideoRoutes:
 
 
 class WholeOrPart(FileResponse):
-    """An answer with a file, or with the one range of it that the header Range names; other ranges are not read."""
+    """An answer with a file, or with the one range of it that the header Range names; any other Range is ignored."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Send the file, its range, or the status 416 if the range holds no byte of the file."""
         size = self.path.stat().st_size  # type: ignore[union-attr]
         asked = _RANGE.fullmatch(dict(scope["headers"]).get(b"range", b""))
         if asked is None or (asked[2] and int(asked[2]) < int(asked[1])):
             scope = {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"range"]}
         elif int(asked[1] or 0) >= size or int(asked[3] or 1) == 0:
-            refused = RefusedError(416, f"the file has {size} bytes", headers={"Content-Range": f"bytes */{size}"})
+            text = f"the file has {size} bytes, none of them in the range; ask for a range within the file"
+            refused = RefusedError(416, text, headers={"Content-Range": f"bytes */{size}"})
             await refused.response(scope, receive, send)
             return
         await super().__call__(scope, receive, send)
 
 
 async def _states(request: Request, job: Job) -> AsyncIterator[str]:
-    """Yield the state of a job as server-sent events when it has changed; what a slow client misses is left out."""
+    """Yield the state of a job as a server-sent event whenever it has changed, until it is final.
+
+    A slow client gets only the state at the time when it reads.
+    """
     sent, quiet = None, 0.0
     while True:
         has_ended, state = job.has_ended, json_text(job.facts())

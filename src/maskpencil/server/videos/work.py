@@ -23,10 +23,10 @@ RESULTS = {OVERLAY: "video/mp4", MASKS: "video/x-matroska", REGIONS: "applicatio
 """The names of the results, each with its media type."""
 
 UPLOAD = "video"
-"""The name of the file that was sent, which says nothing of its kind."""
+"""The name of the file that was sent; it has no suffix, since the format is not known."""
 
 CHECK_SECONDS = 0.1
-"""The time between two checks of the size of the results."""
+"""The shortest time in seconds between two checks of the size of the results."""
 
 Turn = Callable[[], AbstractContextManager[None]]
 """A function that returns a context in which one frame may be computed."""
@@ -60,7 +60,11 @@ class InTurns(Predictor):
         return nullcontext(self._workers)  # the server has prepared the predictor
 
     def predict_batch(self, images: Sequence[RGBImage], **asked: Any) -> list[Prediction]:
-        """Segment a frame when its turn has come; refuse one that is larger than the video states."""
+        """Segment a frame when its turn has come.
+
+        Raises:
+            VideoError: the frame has more than `max_pixels` pixels, whatever size the video states.
+        """
         height, width, _ = images[0].shape
         if height * width > self._max_pixels:
             raise VideoError(too_large((height, width), self._max_pixels))
@@ -85,13 +89,13 @@ def segment_video(
         folder: the folder of the job.
         min_area: the smallest number of pixels of a region.
         max_pixels: the largest number of pixels of a frame.
-        on_frame: called after each frame as in `predict_video`.
-        check: called often, and at the end; an error that it raises ends the work.
+        on_frame: called after each frame with its number and the number of all frames, see `predict_video`.
+        check: called after frames, and at the end; an error that it raises ends the work.
         stop: ends the work when it is set.
 
     Raises:
         KeyboardInterrupt: `stop` was set.
-        MaskPencilError: the file is no video, its frames are too large, or the results cannot be written.
+        MaskPencilError: the file is not a video, its frames are too large, or the results cannot be written.
     """
     upload = folder / UPLOAD
     with VideoReader(upload) as reader:
@@ -124,7 +128,7 @@ def too_large(size: tuple[int, int], max_pixels: int) -> str:
 
 
 def said(error: MaskPencilError, folder: Path) -> str:
-    """Return what an error says to a client, without the paths of this computer."""
+    """Return the message of an error for a client, without paths of this computer."""
     if isinstance(error, OutputError):
         reason = getattr(error.__cause__, "strerror", None) or "the disk failed"
         return f"the results cannot be written on the server ({reason.lower()})"
@@ -132,5 +136,5 @@ def said(error: MaskPencilError, folder: Path) -> str:
 
 
 def without_paths(text: str, folder: Path) -> str:
-    """Replace the path of the file of a job in a message."""
+    """Return a message in which words replace the paths of a job's video and folder."""
     return visible(text.replace(str(folder / UPLOAD), "the video").replace(str(folder), "the folder"))
