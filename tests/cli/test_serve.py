@@ -268,10 +268,10 @@ def test_an_exported_file_is_served(served, tiny_folder, start, tmp_path):
         (
             ["MODEL", "other/MODEL"],
             2,
-            "other/MODEL: is named MODEL, as MODEL is; give one of them another name: OTHER=",
+            "other/MODEL: has the same name as MODEL, MODEL; give one of them another name: OTHER=",
         ),
         (["a b=MODEL"], 2, "a model's name must be 1 to 100 letters, digits and the signs . _ - and begin with"),
-        (["street="], 2, "street=: names no model; give its path after the =, such as street=runs/train/NAME"),
+        (["street="], 2, "street=: has no path after the =; give that of a model: street=runs/train/NAME"),
         (["street=nowhere"], 1, "nowhere: there is no such model folder"),
     ],
 )

@@ -212,13 +212,13 @@ def unknown_status(client, _):
 
 UNFIT = {
     a_page: r"its answer cannot be used \(it is not a complete .npz file",
-    garbage: r"its answer is no HTTP \(BadStatusLine\)",
+    garbage: r"its answer is not HTTP \(BadStatusLine\)",
     other_shape: r"its answer cannot be used \(label_map.npy is uint8 of the shape \(30, 20\); expected uint8",
-    no_class: r"its answer cannot be used \(label_map holds 7, which is no class\)",
+    no_class: r"its answer cannot be used \(label_map holds 7, which is not a class\)",
     not_a_number: r"its answer cannot be used \(confidence holds values outside of 0 to 1\)",
     pickled: r"its answer cannot be used \(label_map.npy is object of the shape \(1,\); expected uint8",
     endless: r"its answer is larger than",
-    endless_headers: r"its answer is no HTTP \(HTTPException\)|its answer is larger than",
+    endless_headers: r"its answer is not HTTP \(HTTPException\)|its answer is larger than",
     endless_continue: r"its answer is larger than expected",
     endless_chunks: r"its answer is larger than",
     announces_much: r"its answer is larger than",
@@ -250,7 +250,7 @@ def test_an_image_that_the_server_refuses_is_an_error_of_this_image(stand_in, re
     ("status", "message"),
     [
         (400, r"refuses the request \(400: 64 images wait\); start the command again, with an address of this server"),
-        (401, "demands a token, and the one sent is missing or wrong; give the file"),
+        (401, "demands a token, but the token is missing or wrong; give the file"),
         (403, r"refuses this client \(403: 64 images wait\); check the address"),
         (421, r"refuses this client \(421: 64"),
         (301, r"answers with a redirect \(301\), which is not followed"),

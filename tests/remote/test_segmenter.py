@@ -181,7 +181,7 @@ def test_a_model_that_was_exchanged_ends_the_run(start):
     assert remote.origin() != RemoteSegmenter(two.url).origin()
     remote.predict(noise(4, 4))
     remote._connections = remote._asker._connections = RemoteSegmenter(two.url)._connections
-    with pytest.raises(ConfigError, match="the model m is another one than at the start; start the command again"):
+    with pytest.raises(ConfigError, match="the model m has changed since the start; run the command again"):
         remote.predict(noise(4, 4))
 
 
@@ -205,7 +205,7 @@ def test_what_is_no_server_of_this_version_is_named(name, stand_in, monkeypatch)
     content = FACTS[name]
     good = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
     monkeypatch.setattr(stand_in, "_good", lambda *_: good)
-    with pytest.raises(ModelError, match="check that the address is that of maskpencil serve, and of the same version"):
+    with pytest.raises(ModelError, match="check that this is the address of maskpencil serve, and of the same version"):
         RemoteSegmenter(stand_in.url)
 
 

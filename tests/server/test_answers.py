@@ -89,7 +89,9 @@ def test_the_parameter_is_stronger_than_the_header(server):
 
 @pytest.mark.parametrize("accept", ["text/html", "image/png;q=0", "", ";;;,"])
 def test_a_form_that_does_not_exist_is_refused(accept):
-    with pytest.raises(RefusedError, match=r"^the answer can be image/png, image/jpeg, application/json") as caught:
+    with pytest.raises(
+        RefusedError, match=r"^the header Accept must allow one of image/png, image/jpeg, application/json"
+    ) as caught:
         accepted_form(accept)
     assert caught.value.status == 406
 
@@ -110,13 +112,16 @@ def test_a_form_that_does_not_exist_is_refused(accept):
         ("min_area=²", "min_area must be"),
         ("arrays=label_map", "arrays and class are for out=arrays; leave them out"),
         ("out=png&class=0", "arrays and class are for out=arrays"),
-        ("out=arrays&arrays=labels", "arrays must be some of label_map,confidence,entropy,probability,probabilities"),
-        ("out=arrays&arrays=entropy,entropy", "each once, with commas, but got 'entropy,entropy'"),
-        ("out=arrays&arrays=", "arrays must be some of"),
-        ("out=arrays&arrays=probability", "arrays=probability needs class=INDEX, and only it does"),
-        ("out=arrays&class=0", "arrays=probability needs class=INDEX"),
+        (
+            "out=arrays&arrays=labels",
+            "arrays must be one or more of label_map,confidence,entropy,probability,probabilities",
+        ),
+        ("out=arrays&arrays=entropy,entropy", "each once, separated by commas, but got 'entropy,entropy'"),
+        ("out=arrays&arrays=", "arrays must be one or more of"),
+        ("out=arrays&arrays=probability", "arrays=probability and class=INDEX must be given together"),
+        ("out=arrays&class=0", "arrays=probability and class=INDEX must be given together"),
         ("out=arrays&arrays=probability&class=-1", "class must be the index of a class, but got '-1'"),
-        ("out=arrays&arrays=probability&class=2", "class must be from 0 to 1, the classes of the model, but got 2"),
+        ("out=arrays&arrays=probability&class=2", "class must be the index of a class of the model, 0 to 1, but got 2"),
         ("out=probabilities", "this model does not compute probabilities of classes"),
         ("out=arrays&arrays=probability&class=0", "this model does not compute probabilities of classes"),
     ],

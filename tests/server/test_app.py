@@ -21,7 +21,7 @@ def test_health_and_readiness_are_told_apart(server):
 
 def test_a_network_that_fails_fails_alone_and_says_nothing_of_the_machine(server, capsys):
     reply = server.ask("/v1/mask", png(SICK))
-    assert (reply.status, reply.json) == (500, {"error": "the server failed; its own messages name the reason"})
+    assert (reply.status, reply.json) == (500, {"error": "the server failed; its error output names the reason"})
     assert "error: a request failed: RuntimeError: a bug in /home/secret/model.bin" in capsys.readouterr().err
     assert server.ask("/v1/mask", png()).status == 200
 
@@ -35,11 +35,11 @@ def test_a_network_that_fails_fails_alone_and_says_nothing_of_the_machine(server
         ("GET", "/v1/../../etc/passwd", 404, "there is no such path"),
         ("GET", "/%2e%2e/%2e%2e/etc/passwd", 404, "there is no such path"),
         ("GET", "//etc/passwd", 404, "there is no such path"),
-        ("GET", "/v1/mask", 405, "the path has another method; use POST"),
-        ("DELETE", "/v1/models", 405, "the path has another method"),
-        ("OPTIONS", "/v1/mask", 405, "the path has another method; use POST"),
-        ("TRACE", "/healthz", 405, "the path has another method"),
-        ("OPTIONS", "/v1/videos/x", 405, "the path has another method; use DELETE, GET, HEAD"),
+        ("GET", "/v1/mask", 405, "this path does not allow GET; use POST"),
+        ("DELETE", "/v1/models", 405, "this path does not allow DELETE"),
+        ("OPTIONS", "/v1/mask", 405, "this path does not allow OPTIONS; use POST"),
+        ("TRACE", "/healthz", 405, "this path does not allow TRACE"),
+        ("OPTIONS", "/v1/videos/x", 405, "this path does not allow OPTIONS; use DELETE, GET, HEAD"),
     ],
 )
 def test_what_does_not_exist_is_refused(method, path, status, message, server):

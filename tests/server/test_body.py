@@ -20,7 +20,9 @@ def test_a_declared_size_beyond_the_limit_is_refused_before_the_body(start):
         connection.sendall(head(1001))
         answer = received(connection)
     assert answer.startswith(b"HTTP/1.1 413 ")
-    assert answer.endswith(b'{"error": "the body is larger than 1000 bytes, the most that this server reads"}\n')
+    assert answer.endswith(
+        b'{"error": "the body is larger than 1000 bytes, the most that this server reads; send a smaller file"}\n'
+    )
 
 
 def test_an_endless_body_in_chunks_is_refused_and_the_answer_arrives(start, monkeypatch):

@@ -85,7 +85,7 @@ def test_words_name_models(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("models", "message"),
     [
-        ({}, "models holds no model"),
+        ({}, "models is empty"),
         ({"a b": Brightness()}, "a model's name must be 1 to 100 letters"),
         ({3: Brightness()}, "a model's name must be"),
         ({"street": 3}, "must be a Segmenter or a model folder"),

@@ -75,7 +75,7 @@ def test_the_token_is_the_line_of_the_file(tmp_path):
 def test_a_port_in_use_is_refused_with_another():
     with listening_socket(ServeOptions(port=0)) as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(ConfigError, match=rf"^port {port} of 127\.0\.0\.1 is in use by another program; choose"):
+        with pytest.raises(ConfigError, match=rf"^port {port} of 127\.0\.0\.1 is in use by another program; give"):
             listening_socket(ServeOptions(port=port))
 
 
@@ -87,5 +87,5 @@ def test_an_address_of_another_computer_cannot_be_listened_at():
 def test_a_name_that_leads_to_other_computers_is_not_local(monkeypatch):
     elsewhere = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: elsewhere)
-    with pytest.raises(ConfigError, match="--host localhost is no address of this computer alone"):
+    with pytest.raises(ConfigError, match="--host localhost may be reachable from other computers"):
         listening_socket(ServeOptions(host="localhost", port=0))

@@ -123,7 +123,9 @@ def test_a_part_of_a_result_is_sent(start, make_video):
     for asked in (f"bytes={size}-", "bytes=-0"):
         reply = server.ask(path, Range=asked)
         assert (reply.status, reply.headers["content-range"]) == (416, f"bytes */{size}")
-        assert reply.json == {"error": f"the file has {size} bytes"}
+        assert reply.json == {
+            "error": f"the file has {size} bytes, none of them in the range; ask for a range within the file"
+        }
     for asked in ("bytes=9-5", "bytes=a-b", "bytes=0-1,4-5", "lines=1-2", "bytes=", "bytes=-"):
         reply = server.ask(path, Range=asked)
         assert (reply.status, len(reply.content)) == (200, size), asked
@@ -214,7 +216,7 @@ def test_what_is_no_video_fails_with_the_reason(content, message, server):
 def test_a_network_that_fails_says_nothing_of_the_machine(start, make_video, capsys):
     server = start(Faulty())
     state = ended(server, make_video().read_bytes())
-    assert (state["state"], state["error"]) == ("failed", "the server failed; its own messages name the reason")
+    assert (state["state"], state["error"]) == ("failed", "the server failed; its error output names the reason")
     assert "error: a video failed: RuntimeError: a bug in /home/secret/model.bin" in capsys.readouterr().err
 
 
@@ -308,7 +310,7 @@ def test_results_beyond_the_quota_fail_and_leave_the_room_to_others(start, make_
         state = ended(server, content)
         assert (state["state"], state["error"]) == (
             "failed",
-            "the results have no room on this server; delete other videos, or send a shorter one",
+            "the results have no room on this server; delete other videos, or send a shorter video",
         )
     until(lambda: kept_files(tmp_path / "server") == [])
 
@@ -321,7 +323,7 @@ def test_a_video_that_the_quota_has_no_room_for_is_refused_until_another_is_dele
     for body in (bytes(9 * len(content)), iter([bytes(9 * len(content))])):
         reply = server.ask("/v1/videos", body)
         assert (reply.status, reply.headers["retry-after"]) == (503, "60")
-        assert reply.json["error"].startswith("the videos on this server leave no room for another; delete some")
+        assert reply.json["error"].startswith("the videos on this server leave no room for this one; delete some")
     server.ask(path, method="DELETE")
     assert ended(server, bytes(9 * len(content)))["state"] == "failed"  # it has room, but is no video
 
