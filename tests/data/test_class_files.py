@@ -62,6 +62,7 @@ META = {
         ("class_dict.csv", "\ufeffname, r, g, b, class_11\r\nroad, 128, 64, 128, 1\r\ncar, 64, 0, 128, 0\r\n", TWO),
         ("class_dict.csv", "name;r;g;b\nroad;128;64;128\ncar;64;0;128\n", TWO),
         ("class_dict.csv", "name\tr\tg\tb\nroad\t128\t64\t128\ncar\t64\t0\t128\n", TWO),
+        ("classes.csv", "Name,R,G,B\nroad,128,64,128\ncar,64,0,128\n", TWO),
         ("label_class_dict.csv", "r,g,b,Name\n128,64,128,road\n64,0,128,car", TWO),
         ("class_dict_seg.csv", "name, r, g, b\nroad, 128, 64, 128\n\ncar, 64, 0, 128", TWO),
         ("label_classes.json", json.dumps([*HASTY[::-1]]), BEHIND),
@@ -222,7 +223,7 @@ def test_the_error_of_a_damaged_class_file_is_not_its_own_cause(tmp_path: Path, 
         ),
         ("class_dict.csv", "", "class_dict.csv: begins with ''; expected 'name,r,g,b'"),
         ("class_dict.csv", "name,r,g,b\nroad,128,64\n", "row 2 is 'road, 128, 64'; expected the columns name, r, g, b"),
-        ("class_dict.csv", "name,r,g,b\nroad,128,64,x\n", "line 2 has the color '128 64 x'"),
+        ("class_dict.csv", "name,r,g,b\nroad,128,64,x\n", "row 2 has the color '128 64 x'"),
         ("class_dict.csv", "name,r,g,b\na,1,1,1\na,2,2,2\n", "class_dict.csv: class names must differ"),
         (
             "label_classes.json",
@@ -231,7 +232,7 @@ def test_the_error_of_a_damaged_class_file_is_not_its_own_cause(tmp_path: Path, 
         ),
         ("label_classes.json", '[{"png_index": 5, "class_name": "b"}]', "must number the names from 0 without gaps"),
         ("label_classes.json", '[{"png_index": 1}]', "label_classes.json: "),
-        ("config_v2.0.json", '{"labels": [{"name": "a", "color": [1, 2, 300]}]}', "line 1 has the color '1 2 300'"),
+        ("config_v2.0.json", '{"labels": [{"name": "a", "color": [1, 2, 300]}]}', "label 1 has the color '1 2 300'"),
         ("classes.txt", "a\na\n", "classes.txt: class names must differ"),
     ],
 )
@@ -251,6 +252,7 @@ def test_tables_of_other_tools_that_cannot_be_are_errors(tmp_path: Path, name: s
         ("config.json", '{"labels": [{"name": "a", "color": [1, 2, 3, 4]}]}'),
         ("label_classes.json", '["road", "car"]'),
         ("label_classes.json", '{"road": 1}'),
+        ("classes.csv", "id,name,count\n0,road,7\n"),
     ],
 )
 def test_files_of_the_same_names_for_another_purpose_do_not_count(tmp_path: Path, name: str, text: str) -> None:

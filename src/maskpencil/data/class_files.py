@@ -24,6 +24,10 @@ NUMBERED = re.compile(r"(\d{1,3})(?:\s*[:.,;=)\t]\s*|\s+)(\S.*)")
 """A line with the number of a class and its name."""
 
 
+COLUMNS = frozenset({"name", "r", "g", "b"})
+"""The columns of a class_dict.csv."""
+
+
 @dataclass(frozen=True)
 class ClassFile:
     """A class file and its classes; a file that is not `certain` is used only if the masks fit its classes."""
@@ -87,7 +91,7 @@ def read_labelmap(path: Path) -> tuple[Label, ...]:
             raise DataError(f"{path}: line {number} is {line!r}; expected 'name:red,green,blue::'")
         if any(name == other for other, _ in rows):
             raise DataError(f"{path}: line {number} repeats the name {name!r}; give each label one line")
-        rows.append((name, _color(path, number, others[0].split(",")) if others[0] else None))
+        rows.append((name, _color(path, f"line {number}", others[0].split(",")) if others[0] else None))
     if not rows:
         raise DataError(f"{path}: has no labels; expected lines such as 'road:128,64,128::'")
     bare = [name for name, color in rows if color is None]
@@ -165,7 +169,7 @@ def read_vistas_labels(path: Path) -> tuple[VistasLabel, ...] | None:
             raise DataError(f"{path}: label {number} has the name {str(name)[:40]!r}; expected a text")
         if not isinstance(evaluated, bool):
             raise DataError(f"{path}: 'evaluate' of label {number} is {str(evaluated)[:40]!r}; expected true or false")
-        found.append(VistasLabel(name, _rgb(path, number, label.get("color")), evaluated))
+        found.append(VistasLabel(name, _rgb(path, f"label {number}", label.get("color")), evaluated))
     return tuple(found)
 
 
@@ -266,7 +270,7 @@ def read_label_colors(path: Path) -> ClassSet:
                 f"{path}: line {number} is {line!r}; expected red, green, blue and a name, such as '64 128 64 Animal'"
             )
         names.append(parts[3])
-        palette.append(_color(path, number, parts[:3]))
+        palette.append(_color(path, f"line {number}", parts[:3]))
     return ClassSet(tuple(names), tuple(palette))
 
 
@@ -309,7 +313,7 @@ def _class_dict(path: Path) -> ClassSet:
             f"cannot be read ({error}); expected a first line 'name,r,g,b', then one class per line"
         ) from error
     heading = [cell.lower() for cell in rows[0]] if rows else []
-    if not {"name", "r", "g", "b"} <= {*heading}:
+    if not {*heading} >= COLUMNS:
         raise DataError(f"begins with {', '.join(heading)[:60]!r}; expected 'name,r,g,b' and one class per line")
     names, palette = [], []
     for number, row in enumerate(rows[1:], start=2):
@@ -317,8 +321,14 @@ def _class_dict(path: Path) -> ClassSet:
         if not cells["name"] or len(row) < len(heading):
             raise DataError(f"row {number} is {', '.join(row)[:60]!r}; expected the columns {', '.join(heading)}")
         names.append(cells["name"])
-        palette.append(_color(path, number, [cells[channel] for channel in "rgb"]))
+        palette.append(_color(path, f"row {number}", [cells[channel] for channel in "rgb"]))
     return ClassSet(tuple(names), tuple(palette))
+
+
+def _class_table(path: Path) -> ClassSet | None:
+    """Read a classes.csv with the columns of a class_dict.csv; return None for other tables."""
+    heading = re.split(r"[,;\t]", _text(path).partition("\n")[0].lower())
+    return _class_dict(path) if {cell.strip() for cell in heading} >= COLUMNS else None
 
 
 def _hasty(path: Path) -> ClassSet | None:
@@ -338,8 +348,7 @@ def _hasty(path: Path) -> ClassSet | None:
         by_number[0] = {"class_name": "background", "color": "#000000"}
     names = _numbered({number: entry.get("class_name") for number, entry in by_number.items()})
     colors = [str(by_number[number].get("color")) for number in range(len(names))]
-    levels = [[str(int(color[place : place + 2], 16)) for place in (1, 3, 5)] for color in colors if _is_hex(color)]
-    palette = tuple(_color(path, number, each) for number, each in enumerate(levels, start=1))
+    palette = [tuple(bytes.fromhex(color[1:7])) for color in colors if _is_hex(color)]
     return ClassSet.from_dict({"names": names, "palette": palette if len(palette) == len(names) else ()})
 
 
@@ -379,6 +388,7 @@ READERS: Mapping[str, Callable[[Path], ClassSet | None]] = {
     "class_dict.csv": _class_dict,
     "label_class_dict.csv": _class_dict,
     "class_dict_seg.csv": _class_dict,
+    "classes.csv": _class_table,
     "label_classes.json": _hasty,
     "config_v2.0.json": _vistas,
     "config_v1.2.json": _vistas,
@@ -431,18 +441,18 @@ def _by_number(entries: Any) -> dict[int, Any]:
     return {int(key): name for key, name in entries.items()}
 
 
-def _color(path: Path, number: int, levels: Sequence[str]) -> Color:
+def _color(path: Path, place: str, levels: Sequence[str]) -> Color:
     values = [int(level) if _is_number(level) else -1 for level in levels]
     if len(values) != 3 or not all(0 <= value <= 255 for value in values):
         raise DataError(
-            f"{path}: line {number} has the color {' '.join(levels)!r}; expected red, green and blue from 0 to 255"
+            f"{path}: {place} has the color {' '.join(levels)!r}; expected red, green and blue from 0 to 255"
         )
     return values[0], values[1], values[2]
 
 
-def _rgb(path: Path, number: int, color: object) -> Color:
+def _rgb(path: Path, place: str, color: object) -> Color:
     levels = color if isinstance(color, list) else [color]
-    return _color(path, number, [str(level)[:20] for level in levels[:4]])
+    return _color(path, place, [str(level)[:20] for level in levels[:4]])
 
 
 def _is_number(text: str) -> bool:

@@ -89,8 +89,8 @@ def test_images_without_labels_are_named(save_files) -> None:
     ("text", "message"),
     [
         ("{", r"config\.json: is not valid JSON"),
-        (config().replace("[165, 42, 42]", "[165, 42]"), r"config\.json: line 1 has the color '165 42'"),
-        (config().replace("[165, 42, 42]", '"red"'), r"config\.json: line 1 has the color 'red'"),
+        (config().replace("[165, 42, 42]", "[165, 42]"), r"config\.json: label 1 has the color '165 42'"),
+        (config().replace("[165, 42, 42]", '"red"'), r"config\.json: label 1 has the color 'red'"),
         (config().replace('"animal--bird"', "7"), r"config\.json: label 1 has the name '7'; expected a text"),
         (config().replace('{"name"', '"x", {"name"', 1), r"config\.json: label 1 is 'x'; expected an object"),
         (config().replace("false", "0"), r"config\.json: 'evaluate' of label 4 is '0'; expected true or false"),

@@ -122,6 +122,7 @@ CLASS_FILES = {
     "class_dict.csv": TABLE,
     "label_class_dict.csv": TABLE,
     "class_dict_seg.csv": TABLE,
+    "classes.csv": TABLE,
     "label_classes.json": dumps([{"png_index": 0, "class_name": "背景"}, {"png_index": 1, "class_name": NAME}]),
     "config.json": VISTAS,
     "config_v1.2.json": VISTAS,

@@ -58,7 +58,10 @@ FASTAI = Form({"": ("images", "labels")}, ("_P",), (BY_NUMBER,))
 SEGNET = Form({split: (split, f"{split}annot") for split in SPLITS}, ("",), (OF_11_CLASSES, BY_COLOR))
 FORMS = (ORIGINAL, IN_SPLITS, FASTAI, SEGNET)
 
-WITH_COLORS = ("class_dict.csv", "label_class_dict.csv", "label_colors.txt", "labelmap.txt")
+WITH_COLORS = (
+    *("class_dict.csv", "label_class_dict.csv", "class_dict_seg.csv", "classes.csv"),
+    *("label_colors.txt", "labelmap.txt"),
+)
 """Class files that give each class a color."""
 
 
