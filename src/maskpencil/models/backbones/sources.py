@@ -6,7 +6,13 @@ from pathlib import Path
 from torch import Tensor
 
 from maskpencil.errors import ModelError
-from maskpencil.models.backbones.downloads import PublishedWeights, timm_weights, torch_cache, torchvision_weights
+from maskpencil.models.backbones.downloads import (
+    PublishedWeights,
+    is_imagenet_tag,
+    timm_weights,
+    torch_cache,
+    torchvision_weights,
+)
 from maskpencil.models.backbones.origin import Origin
 from maskpencil.models.backbones.packages import SMALLEST, package_of
 from maskpencil.models.backbones.weights import AUTO, IMAGENET, NONE, UNREADABLE, read_tensors, reason_of
@@ -34,8 +40,8 @@ def find_weights(name: str, library: str, weights: str | Path) -> FoundWeights:
         name: the backbone's name in its library.
         library: torchvision or timm.
         weights: the path of a file; or "auto" for weights from an installed package, the library's cache or a
-            download, tried in this order; or "imagenet" for the same without packages whose weights were trained on
-            more than ImageNet.
+            download, tried in this order; or "imagenet" for the same, but only weights that were trained on ImageNet
+            alone.
 
     Raises:
         ModelError: there are no such weights, or they cannot be downloaded.
@@ -46,6 +52,11 @@ def find_weights(name: str, library: str, weights: str | Path) -> FoundWeights:
     if package and (file := package.installed_file()):
         return FoundWeights(file, package.origin())
     published = torchvision_weights(name) if library == "torchvision" else timm_weights(name)
+    if weights == IMAGENET and not published.is_imagenet:
+        raise ModelError(
+            f"{published.title} was not trained on ImageNet alone, as --weights {IMAGENET} requires; give --weights "
+            f"{AUTO}{_other_tag(name)}"
+        )
     if file := published.cached():
         return FoundWeights(file, published.origin, published=True)
     try:
@@ -76,6 +87,15 @@ def published_tensors(name: str, *, otherwise: str) -> dict[str, Tensor]:
             f"{torch_cache(published.address)}, or {otherwise}"
         ) from error
     return read_tensors(file)
+
+
+def _other_tag(model: str) -> str:
+    """Return ", or --backbone NAME" with a name of the model whose weights are of ImageNet alone, else ""."""
+    import timm
+
+    names = timm.list_pretrained(f"{model.partition('.')[0]}.*")
+    name = next((name for name in names if is_imagenet_tag(name.partition(".")[2])), None)
+    return f", or --backbone {name}" if name else ""
 
 
 def _remedy_of_another_backbone() -> str:
