@@ -33,7 +33,7 @@ def test_results_below_a_source_are_left_out_and_reported_in_one_line(tmp_path: 
     stems, reported = found(tmp_path)
     assert stems == ["1", "2"]
     (line,) = reported
-    assert "4 files that earlier runs have written are left out" in line
+    assert "left out 4 files that earlier runs wrote" in line
     assert f"{tmp_path / 'out'}" in line
 
 

@@ -242,9 +242,9 @@ def test_files_of_all_images_are_refused(settings):
 
 
 def test_a_folder_and_a_model_that_can_be_told_from_others_are_needed(photos, tmp_path):
-    with pytest.raises(ConfigError, match="resume continues in a folder of results; name it with --out FOLDER"):
+    with pytest.raises(ConfigError, match="resume needs the folder of the earlier results; give it with --out FOLDER"):
         run(photos, None)
-    with pytest.raises(ConfigError, match="--resume needs a model that can be told from others"):
+    with pytest.raises(ConfigError, match="--resume needs a model that can be identified"):
         run(photos, tmp_path / "out", model=BrightnessSegmenter())
 
 

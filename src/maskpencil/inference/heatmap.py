@@ -15,7 +15,7 @@ from maskpencil.preprocessing import Preprocessing, stacked
 if TYPE_CHECKING:
     from maskpencil.models.dense_classifier import DenseClassifier
 
-# torch is imported inside functions, since the probabilities of a model folder do not need it
+# torch is imported inside functions, since heatmaps of model folders are computed without torch
 
 MAX_LISTED_CLASSES = 30
 """The largest number of classes that an error message lists."""
@@ -24,10 +24,10 @@ MAX_LISTED_CLASSES = 30
 def classifier_heatmap(
     classifier: "DenseClassifier", image: RGBImage, category: int, *, device: str = "auto", precision: str = "auto"
 ) -> npt.NDArray[np.float32]:
-    """Compute the probability (H, W) of a category for an image (H, W, 3) of any size.
+    """Compute the probability (H, W), 0..1, of the category with index `category` in an image (H, W, 3) uint8.
 
-    The classifier computes one probability per tile of 32 x 32 pixels, from a window around the center of the tile;
-    between the centers the probabilities are interpolated bilinearly.
+    The image may have any size. The classifier computes one probability per tile of 32 x 32 pixels, from a window
+    around the center of the tile; between the centers the probabilities are interpolated bilinearly.
 
     Raises:
         ConfigError: this machine does not have the device.
@@ -50,13 +50,14 @@ def classifier_heatmap(
 
 
 def category_index(categories: tuple[str, ...], name: str) -> int:
-    """Return the index of the category that `name` means.
+    """Return the index of the category that the user calls `name`.
 
     `name` may be, in this order of precedence: the category's index, from 0; its full name; one of its synonyms (a
-    category such as "tabby, tabby cat" lists them with commas); whole words of it; any part of it.
+    category such as "tabby, tabby cat" lists synonyms with commas); consecutive whole words of the full name; any part
+    of the full name. Case is ignored.
 
     Raises:
-        ConfigError: no category matches, or several do.
+        ConfigError: no category matches, or several categories match.
     """
     if name.isdigit() and int(name) < len(categories):
         return int(name)

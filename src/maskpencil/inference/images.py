@@ -19,17 +19,17 @@ from maskpencil.regions import ImageRegions, Region, RegionFormat, regions_file,
 from maskpencil.visualize import grayscale
 
 RESULTS = {"masks": "png", "overlays": "jpg", "confidence": "png", "entropy": "png", "regions": "geojson"}
-"""The folders of results, each with the suffix of its files."""
+"""The folders for each kind of result, with the suffix of the files in each folder, without the dot."""
 
 REGIONS = "regions.json"
-"""The file of the regions of all images, in formats that use a single file."""
+"""The name of the file with the regions of all images, in the formats json and coco."""
 
 ANNOTATIONS = "annotations"
-"""The folder of the data set for an annotation tool."""
+"""The name of the folder for the data set that `PredictOptions.annotations` requests."""
 
 
 class ImageResults:
-    """A writer of predictions into the folder `out`; a context manager that completes all files at its end."""
+    """A writer of the results of images into the folder `out`; a context manager that completes all files on exit."""
 
     def __init__(self, out: Path, classes: ClassSet, options: PredictOptions) -> None:
         self._out, self._options = out, options
@@ -80,7 +80,7 @@ def image_files(out: Path, sources: Sequence[Source], options: PredictOptions) -
 
 
 def read_image(source: Source) -> Pixels | DataError:
-    """Read an image, or return the error if it cannot be read."""
+    """Read an image from its file or from memory; return the error if the image cannot be read."""
     try:
         return read_pixels(source.path if source.image is None else source.image)
     except DataError as error:
@@ -115,7 +115,7 @@ def write_prediction(
 def _region_files(
     out: Path, classes: ClassSet, file_format: RegionFormat | None
 ) -> Iterator[Callable[[str, ImageRegions], None] | None]:
-    """Yield a function that writes the regions of an image; yield None without a format.
+    """Yield a function that writes the regions of an image; yield None if `file_format` is None.
 
     Depending on the format, the function writes a file for each image, or adds each image to one file.
     """
@@ -134,7 +134,7 @@ def _region_files(
 def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) -> Iterator[AddImage | None]:
     """Yield a function that adds an image to a data set in `folder`, which must not exist or must be empty.
 
-    Yield None without a format.
+    Yield None if `file_format` is None.
     """
     if file_format is None:
         yield None
@@ -145,5 +145,5 @@ def _annotation_files(folder: Path, classes: ClassSet, file_format: str | None) 
 
 def _name(source: Source) -> str:
     """Return the path of an image, with its suffix, relative to the folder in which it was found."""
-    has_suffix = PurePath(source.stem).name == source.path.name  # a.jpg beside a.png
+    has_suffix = PurePath(source.stem).name == source.path.name  # if a folder has a.jpg and a.png
     return source.stem if has_suffix else f"{source.stem}{source.path.suffix}"

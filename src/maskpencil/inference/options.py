@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from maskpencil.predictor import Predictor
     from maskpencil.regions import Region
 
-# `maskpencil predict --help` loads all imports of this module
+# imports that load slowly are inside functions, since `maskpencil predict --help` imports this module
 
 AnnotationFormat = Literal["folder", "voc", "coco", "labelme", "cvat", "yolo"]
 """The names of the formats in `data.formats.WRITERS`."""
@@ -22,7 +22,7 @@ AnnotationFormat = Literal["folder", "voc", "coco", "labelme", "cvat", "yolo"]
 MaskFormat = Literal["video", "png"]
 
 RASTER_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})
-"""File name endings, in lower case, of the images that `geotiff` reads in windows."""
+"""The suffixes, in lower case, of the image files that `geotiff` reads window by window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +164,8 @@ class PredictOptions:
         if self.resume and (self.annotations is not None or self.regions in ("json", "coco")):
             raise ConfigError(
                 "resume keeps the results of single images, but annotations, and regions as json or coco, are one "
-                "result of all images; give --regions geojson, or leave --resume out"
+                "result of all images; leave --annotations out and give only --regions geojson, or leave "
+                "--resume out"
             )
         known = isinstance(self.annotations, str) and self.annotations in get_args(AnnotationFormat)
         if self.annotations is not None and not known:
@@ -239,8 +240,8 @@ class PredictOptions:
             )
         if self.video.stdout and len(videos) > 1:
             raise ConfigError(
-                f"--stdout writes the frames of one video, but got {len(videos)}, such as {videos[0].name} and "
-                f"{videos[1].name}; give one"
+                f"--stdout writes the frames of one video, but got {len(videos)} videos, such as {videos[0].name} and "
+                f"{videos[1].name}; give only one"
             )
         if self.video.smooth and not supports(predictor, "probabilities_batch"):
             raise ConfigError("smoothing needs the probabilities of all classes; leave out --smooth or --class")

@@ -25,7 +25,7 @@ from maskpencil.results import clear, recorded_results, refuse_to_replace
 from maskpencil.segmenter import load_predictor
 
 RUNS = Path("runs/predict")
-"""The default folder of results."""
+"""The folder in which `predict` makes a new folder for each run, if `out` is None."""
 
 GEOREFERENCE_LOST = "has a georeference, which a PNG mask cannot store; add --geotiff to write GeoTIFF masks"
 
@@ -55,14 +55,14 @@ def predict(
     `options.annotations`, a key of `data.formats.WRITERS`, requests a data set of images and masks in OUT/annotations,
     which can be corrected in an annotation tool and used for training.
 
-    A file is replaced only if an earlier run wrote it, as `results.MARKER` records, and it was not changed since.
-    Reading, segmenting and writing run at the same time. A source that cannot be read is reported, and all other
-    sources are processed. No file is left incomplete, even after an interruption.
+    An existing file is replaced only if an earlier run wrote the file, as `results.MARKER` records, and the file was
+    not changed since. Reading, segmenting and writing run at the same time. A source that cannot be read is reported,
+    and all other sources are processed. No file is left incomplete, even after an interruption.
 
     Args:
         segmenter: a segmenter, a wrapper such as `Abstain`, or the path of a model folder.
         sources: a file, folder, pattern, address, array or Pillow image, or a list of several; see `find_sources`.
-        out: the folder to write; by default a new folder in runs/predict, which the report names.
+        out: the folder for the results; by default a new folder in runs/predict, see `PredictionReport.out`.
         options: the settings.
         report: called with the progress after every image, every band of rows of a raster and every frame of a
             video.
@@ -70,6 +70,9 @@ def predict(
         stop: when it is set, the work ends early. During images or a video file, KeyboardInterrupt is raised. During a
             stream or camera, its result is completed, and the report is returned, with a warning for each source that
             was not begun.
+
+    Returns:
+        The numbers of completed images, videos and frames, the failures, warnings and notes.
 
     Example:
         >>> report = mp.predict("runs/train/street/model", ["photo.jpg", "photos/"], out="masks")
@@ -89,7 +92,7 @@ def predict(
     if not isinstance(options, PredictOptions):
         raise ConfigError(f"options must be PredictOptions, but got {shown(options)}")
     if options.resume and place is None:
-        raise ConfigError("resume continues in a folder of results; name it with --out FOLDER")
+        raise ConfigError("resume needs the folder of the earlier results; give it with --out FOLDER")
     options.refuse_unfit(predictor, found)
     images = [source for source in found if source.kind == "image" and not options.is_raster(source)]
     rasters = [source for source in found if options.is_raster(source)]
@@ -134,9 +137,9 @@ def _folder(out: Path | None, sources: Sequence[Source], *, is_written: bool) ->
 def _refuse_to_replace(
     out: Path, images: Sequence[Source], rasters: Sequence[Source], videos: Sequence[Source], options: PredictOptions
 ) -> None:
-    """Check that only results of earlier runs are replaced, and empty the folders of masks and annotations.
+    """Check, with `results.refuse_to_replace`, that only results of earlier runs will be replaced.
 
-    The checks are those of `results.refuse_to_replace`.
+    Then empty the folder for annotations, and the folders for the mask images of videos.
     """
     files = [*image_files(out, images, options), *raster_files(out, rasters, options)]
     folders = [out / ANNOTATIONS] if options.annotations and images else []
@@ -176,7 +179,7 @@ def _predict_images(
         sure = options.confidence or options.regions is not None
         try:
             return predictor.predict_batch(batch, confidence=sure, entropy=options.entropy)
-        except ImageError as error:  # the predictor refuses an image; all others are segmented
+        except ImageError as error:  # the predictor refuses this batch; all others are segmented
             return [error] * len(batch)
 
     with (

@@ -12,7 +12,7 @@ from maskpencil.plain_text import counted
 
 @dataclass(frozen=True)
 class Failure:
-    """A source that failed, and the reason in one line that names the source."""
+    """A source that could not be segmented, and the error message: one line that names the source."""
 
     source: Source
     message: str
@@ -25,13 +25,14 @@ class Progress:
     Args:
         source: the current source.
         number: the number of the source, from 1.
-        sources: the number of sources.
+        sources: the number of all sources.
         frame: the number of completed frames of a video, or, with `is_part`, of completed rows of a raster; 1 for an
             image or a complete raster; 0 if the source failed.
-        frames: the number of all frames of a video, which may be an estimate, or None if unknown; with `is_part`, the
-            number of all rows of a raster; 1 for an image or a complete raster.
-        failure: the reason why the source failed, if it did.
-        is_part: whether only some rows of a raster are done.
+        frames: the number of all frames of a video, which may be an estimate; None if unknown, or if the video failed;
+            with `is_part`, the number of all rows of a raster; 1 for an image or a complete raster.
+        failure: the source and the error message if the source failed, else None.
+        is_part: whether this is the progress within a raster, after a band of rows; the result of the raster is not
+            written yet.
     """
 
     source: Source
@@ -57,11 +58,12 @@ class PredictionReport:
         images: the number of completed images.
         videos: the number of completed videos, streams and cameras.
         frames: the number of completed frames of the videos, streams and cameras.
-        seconds: the duration of the prediction.
+        seconds: the duration of reading, segmenting and writing.
         failures: the sources that failed.
         warnings: lines about data that were lost or left out.
         notes: lines about how files were read and about measurements, such as flicker.
-        kept: the number of images whose results an earlier run had made, with `PredictOptions.resume`.
+        kept: the number of images, not counted in `images`, whose results from an earlier run were kept, with
+            `PredictOptions.resume`.
     """
 
     out: Path | None
@@ -82,7 +84,11 @@ class PredictionReport:
 
 @dataclass
 class Tally:
-    """A counter of completed sources, which calls `report` with the progress after each image and frame."""
+    """A counter of sources during a prediction; it calls `report` with the progress after each image and frame.
+
+    It also collects the failures, warnings and notes of the final `PredictionReport`. `sources` is the number of all
+    sources, and `begun` the number of sources that were begun or kept so far.
+    """
 
     sources: int
     report: Callable[[Progress], None] | None = None
@@ -102,7 +108,7 @@ class Tally:
         return self.begun
 
     def keep(self, count: int) -> None:
-        """Count images whose results an earlier run had made."""
+        """Count `count` images whose results from an earlier run are kept, and add a note about them."""
         self.kept += count
         self.begun += count
         if count:
@@ -118,13 +124,13 @@ class Tally:
         self.tell(source, number, frame=0 if error else 1, frames=1, error=error)
 
     def remark(self, source: Source, texts: Sequence[str], levels: str = "") -> None:
-        """Add remarks on how the file of an image was read; the arguments are those of `Remarks.add`."""
+        """Add remarks on how the image file of `source` was read; `texts` and `levels` are as in `Remarks.add`."""
         self.remarks.add(source.path.name, texts, levels)
 
     def tell(
         self, source: Source, number: int, *, frame: int, frames: int | None, error: DataError | None = None
     ) -> None:
-        """Report the progress after an image or a frame of the source with this number."""
+        """Report the progress of source number `number` after an image or a frame; with `error`, record its failure."""
         failure = None if error is None else Failure(source, str(error))
         if failure:
             self.failures.append(failure)
@@ -132,12 +138,12 @@ class Tally:
             self.report(Progress(source, number, self.sources, frame, frames, failure))
 
     def rows(self, source: Source, number: int, done: int, rows: int) -> None:
-        """Report that `done` of the `rows` rows of a raster are completed; call `image` when the raster is complete."""
+        """Report that `done` rows of a raster with `rows` rows are segmented; at the end also call `image`."""
         if self.report:
             self.report(Progress(source, number, self.sources, done, rows, is_part=True))
 
     def result(self, out: Path | None, seconds: float) -> PredictionReport:
-        """Return the report on all sources."""
+        """Return the report on all sources; `out` is the folder of the results, None if nothing was written."""
         return PredictionReport(
             out=out,
             images=self.images,

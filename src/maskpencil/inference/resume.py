@@ -1,8 +1,8 @@
 """Record what the results of images were made from, so that a later run can keep them instead of computing them again.
 
 The file `RECORD` in the folder of results has a line for each image: the stem of its results, the path, size and time
-of its file, a digest of the model and of all settings that change a result, and the sizes and times of its results. A
-result is kept only if all of these are the same.
+of its file, a digest of the model and of all settings that change a result, and the sizes and times of its results. The
+results of an image are kept only if all these values are the same in the later run.
 """
 
 import hashlib
@@ -30,19 +30,20 @@ MAX_RECORD_BYTES = 2**29
 """The largest size of a record, which has room for a million images; a larger file is not read."""
 
 Made = tuple[str, Sequence[Any], Sequence[Any]]
-"""The digest of model and settings, the stamps of the files, see `_stamps`, and the sizes and times of the results."""
+"""An entry of the record: the digest of model and settings, the stamps of the image's files, see `_stamps`, and the
+size and time of each result."""
 
 
 class Resume:
-    """The record of a folder of results; a context manager that closes it.
+    """The record in a folder of results, which says what images need not be segmented again; a context manager.
 
     Args:
-        out: the folder.
-        predictor: the model.
-        options: the settings.
+        out: the folder of results.
+        predictor: the predictor of this run.
+        options: the settings of this run.
 
     Raises:
-        ConfigError: the model cannot be identified.
+        ConfigError: the model cannot be identified: the predictor's `origin` is None.
     """
 
     def __init__(self, out: Path, predictor: Predictor, options: PredictOptions) -> None:
@@ -59,7 +60,7 @@ class Resume:
             self._file.close()
 
     def remaining(self, sources: Sequence[Source]) -> list[Source]:
-        """Return the images whose results have to be computed; the record then lists only the others.
+        """Return the images whose results have to be computed, and remove the lines of these images from the record.
 
         Raises:
             OutputError: the record cannot be written.
@@ -75,7 +76,9 @@ class Resume:
         return [source for source in sources if source.stem not in done]
 
     def add(self, source: Source) -> None:
-        """Record that the results of an image are written.
+        """Record that the results of an image are written; images in memory are not recorded.
+
+        Call `remaining` with all images first.
 
         Raises:
             OutputError: the record cannot be written.
@@ -90,7 +93,7 @@ class Resume:
                 ) from error
 
     def _is_done(self, source: Source, recorded: Mapping[str, Made]) -> bool:
-        """Return whether all results of an image are there, unchanged, and made from what they would be made from."""
+        """Return whether all results of an image exist, unchanged, and this run would make them from the same input."""
         stamps = self._stamps.get(source.stem)
         with suppress(OSError):
             return bool(stamps) and recorded.get(source.stem) == (self._digest, stamps, self._written(source))
@@ -100,7 +103,7 @@ class Resume:
         """Return the sizes and times of the results of an image.
 
         Raises:
-            OSError: one of them is missing.
+            OSError: a result is missing.
         """
         found = [path.lstat() for path in image_files(self._out, [source], self._options)]
         return [[status.st_size, status.st_mtime_ns] for status in found]
@@ -111,7 +114,7 @@ class Resume:
             if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_RECORD_BYTES:
                 return {}
             for line in path.read_bytes().splitlines():
-                with suppress(ValueError, RecursionError):  # a line that was cut
+                with suppress(ValueError, RecursionError):  # an interrupted run left an incomplete line
                     match json.loads(line):
                         case [str(stem), str(digest), list(stamps), list(written)]:
                             entries[stem] = digest, stamps, written
@@ -119,7 +122,7 @@ class Resume:
 
 
 def _digest(predictor: Predictor, options: PredictOptions) -> str:
-    """Return a digest of everything besides the image that changes its results.
+    """Return a digest of the model and the settings: everything except the image that determines its results.
 
     Raises:
         ConfigError: the model cannot be identified.
@@ -127,8 +130,8 @@ def _digest(predictor: Predictor, options: PredictOptions) -> str:
     model = model_digest(predictor)
     if model is None:
         raise ConfigError(
-            "--resume needs a model that can be told from others, such as a model folder, so that only its results "
-            "are kept; leave --resume out"
+            "--resume needs a model that can be identified, such as a model folder, so that only results of the same "
+            "model are kept; leave --resume out"
         )
     settings = {name: value for name, value in asdict(options).items() if name not in ("video", "resume")}
     facts = {"model": model, "legend": list(predictor.legend), "settings": settings}
@@ -136,9 +139,9 @@ def _digest(predictor: Predictor, options: PredictOptions) -> str:
 
 
 def _stamps(source: Source) -> list[Any]:
-    """Return the path, size and time of the file of an image, and of the file beside it that masks its pixels.
+    """Return the path, size and time of an image file, and of the GDAL mask file PATH.msk beside it if there is one.
 
-    [] if the file cannot be found.
+    Return [] if the image file cannot be found.
     """
     stamps: list[Any] = []
     for path in (source.path, mask_file(source.path)):

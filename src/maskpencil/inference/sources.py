@@ -29,7 +29,7 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 Kind = Literal["image", "video", "stream", "camera"]
 
 IN_MEMORY = "image"
-"""The stem of an image in memory."""
+"""The stem of the first image in memory; further images get a number, such as image-2."""
 
 _EXPECTED = "expected an image (.jpg, .png, ...) or a video (.mp4, .mov, ...)"
 
@@ -56,7 +56,7 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """The path of the file, for images and videos."""
+        """The path of an image file or video file; for an image in memory, its stem."""
         return Path(self.address)
 
     @property
@@ -66,19 +66,21 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The name in messages: the path, the address without its password, or a text such as "camera 0"."""
+        """The name in messages: a path, an address without user, password and query, or a text such as "camera 0"."""
         if self.kind == "camera":
             return f"camera {self.address}"
         return without_secrets(self.address) if self.kind == "stream" else self.address
 
     @property
     def is_live(self) -> bool:
-        """Whether the source may have no end."""
+        """Whether the source is a stream or a camera, which may have no end."""
         return self.kind in ("stream", "camera")
 
 
 @dataclass(frozen=True)
 class _Found:
+    """A source that was found, before the stem of its results is chosen."""
+
     path: Path
     relative: Path  # below the folder or the fixed part of the pattern
     live: Source | None = None  # a stream or camera, which has no path
@@ -102,7 +104,8 @@ class _Found:
 
 
 SourceArgument = Source | str | os.PathLike[str] | npt.NDArray[Any] | Image.Image
-"""One argument of `predict`: a file, folder, pattern, address or camera number, an image, or a found source."""
+"""One argument of `predict`: the path of a file or folder, a glob pattern, an address, the number of a camera as text,
+an image in memory, or a source that `find_sources` returned."""
 
 
 def find_sources(
@@ -113,10 +116,11 @@ def find_sources(
 ) -> Sequence[Source]:
     """Find the images and videos in files, folders and glob patterns, and the streams and cameras.
 
-    A number is a camera, unless a file has that name. Addresses are streams, even addresses of video files. Folders are
-    searched recursively, without hidden files, and sorted with numbers in numerical order (2 before 10). A source that
-    is given twice is used once. In the folder of a data set only the images are used; the masks, in a folder masks/
-    beside images/, are left out with a message to `tell`. Named pipes, devices and sockets are left out likewise.
+    A number, such as "0", is a camera, unless a file has this name. Addresses are streams, even addresses of video
+    files. Folders are searched recursively, without hidden files, and sorted with numbers in numerical order (2 before
+    10). A file, stream or camera that is given twice is used once. In the folder of a data set only the images are
+    used; the masks, in a folder masks/ beside images/, are left out with a message to `tell`. Named pipes, devices and
+    sockets are also left out with a message.
 
     Results of earlier runs in a folder or pattern are also left out: files that a `results.MARKER` records, and all
     files in run folders of training and in the default folders of commands, such as runs/predict. If a given folder
@@ -126,9 +130,12 @@ def find_sources(
     their results are named `image`, `image-2` and so on, in order. An array (N, H, W, 3) is N images.
 
     Args:
-        arguments: one source or several; existing `Source` objects are returned unchanged.
+        arguments: one source or several; if all are `Source` objects, they are returned unchanged.
         out: the folder of the results.
         tell: called with messages for the user.
+
+    Returns:
+        The sources in the order of the arguments, each with a stem for its results.
 
     Raises:
         ConfigError: an argument is not a path, pattern, address, camera number, image or `Source`.
@@ -194,7 +201,7 @@ def _find(argument: str, out: Path | None, tell: Callable[[str], None]) -> list[
         if not items and (path / WEIGHTS).is_file():
             raise DataError(f"{argument}: is a model; expected an image or a video; give the model before the images")
         if not items:
-            raise DataError(f"{argument}: holds no images and no videos; {_EXPECTED} in it or in its subfolders")
+            raise DataError(f"{argument}: holds no images and no videos; {_EXPECTED} in the folder or its subfolders")
         return items
     if path.is_file():
         if not _is_known(path):
@@ -256,7 +263,7 @@ def _files_below(folder: Path, tell: Callable[[str], None]) -> Iterator[Path]:
 
 
 def _tell_unread(folder: Path, names: Sequence[str], tell: Callable[[str], None]) -> None:
-    """Tell about images of formats that are not read, once for a folder."""
+    """Call `tell` with one message if images in a folder have a format that cannot be read."""
     unread = sorted(name for name in names if Path(name).suffix.lower() in UNREAD_SUFFIXES and name[0] != ".")
     if unread:
         others = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
@@ -265,7 +272,7 @@ def _tell_unread(folder: Path, names: Sequence[str], tell: Callable[[str], None]
 
 
 def _beside_images(folders: Sequence[str]) -> list[str]:
-    """Return the names of the subfolders that hold the masks of a data set: masks/ beside images/."""
+    """Return the names of those `folders` that contain the masks of a data set, such as masks beside images."""
     has_images = any(name.lower() in IMAGE_FOLDERS for name in folders)
     return [name for name in folders if has_images and name.lower() in MASK_FOLDERS]
 
@@ -296,9 +303,9 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def _stems(items: Sequence[_Found]) -> list[str]:
-    """Return the stem of every source.
+    """Return the stem of each source.
 
-    If results of two sources would have the same name, the stems get the suffix, the parent folder or a number.
+    If the results of two sources would have the same name, their stems get the suffix, the parent folder or a number.
     """
     stems = [item.relative.with_suffix("").as_posix() for item in items]
     for longer in _LONGER:
@@ -333,7 +340,7 @@ SCHEMES = ("http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "udp", "tcp")
 
 _DEVICE_FILE = re.compile(r"/dev/video([0-9]+)")
 
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # two letters at least: C:/ is a drive of Windows
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+")  # at least two letters, since C:/ is a drive of Windows
 
 
 def scheme(text: str) -> str | None:
@@ -343,20 +350,23 @@ def scheme(text: str) -> str | None:
 
 
 def camera_number(text: str) -> int | None:
-    """Return the number of a camera given as "0" or "/dev/video0"; None if the text is not a camera."""
+    """Return the number of a camera given as "0" or "/dev/video0"; None if the text has another form."""
     device = _DEVICE_FILE.fullmatch(text)
     digits = device[1] if device else text
     return int(digits) if digits.isdecimal() and digits.isascii() else None
 
 
 def without_secrets(address: str) -> str:
-    """Return an address without user, password and query, which may hold keys."""
+    """Return an address without user, password, query and fragment, since these may contain secrets."""
     shown = re.sub(r"^([^/]+:/+)[^/?#]*@", r"\1", address)
     return re.split(r"[?#]", shown, maxsplit=1)[0]
 
 
 def stem_of(address: str) -> str:
-    """Return a file name for the results of an address: its last part without suffix, else its host and port."""
+    """Return a name for the results of an address: the last part of its path, without suffix, else its host and port.
+
+    Other characters than letters, digits, "_", "." and "-" become "-".
+    """
     parts = urlsplit(address)
     last = PurePosixPath(unquote(parts.path)).stem
     name = last or re.sub(r"^.*@", "", parts.netloc)
@@ -375,10 +385,10 @@ MAX_LISTED_FOLDERS = 3
 
 
 def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell: Callable[[str], None]) -> list[Path]:
-    """Leave out the files below a folder that earlier runs have written, with one message to `tell`.
+    """Return the `files` below the folder `root` that no earlier run wrote; one message to `tell` counts the others.
 
-    If all files are results that the `results.MARKER` of `root` itself records, and `root` is not `out`, they are
-    returned instead: the user named a folder of results in order to segment them.
+    If all files are results that the `results.MARKER` of `root` itself records, and `root` is not `out`, all files are
+    returned: the user named a folder of results in order to segment them.
     """
     tree = _Tree(root)
     kept: list[Path] = []
@@ -401,16 +411,16 @@ def without_results(root: Path, files: Iterable[Path], *, out: Path | None, tell
         shown = ", ".join(map(str, list(others)[:MAX_LISTED_FOLDERS])) + (
             ", ..." if len(others) > MAX_LISTED_FOLDERS else ""
         )
-        tell(f"{root}: {count} file{'s' * (count > 1)} that earlier runs have written are left out (in {shown})")
+        tell(f"{root}: left out {count} file{'s' * (count > 1)} that earlier runs wrote (in {shown})")
     return kept
 
 
 @dataclass(frozen=True)
 class _Folder:
-    """What is known about `_Tree.root` or a folder below it.
+    """Facts about `_Tree.root` or a folder below it.
 
-    `run` is the uppermost run folder, see `_is_run`, among this folder and its parents below the root; None if none of
-    these is a run folder. `results` are the records of results in this folder and its parents, including the root.
+    `run` is the uppermost run folder, see `_is_run`, among this folder and its parents below the root; None if there is
+    no run folder among them. `results` are the records in this folder and in its parents up to the root.
     """
 
     run: Path | None
@@ -419,7 +429,7 @@ class _Folder:
 
 @dataclass
 class _Tree:
-    """A cache of the folders below `root`, to find out which run wrote a file."""
+    """A cache of facts about the folders below `root`, to find out which run wrote a file."""
 
     root: Path
     places: dict[Path, _Folder] = field(default_factory=dict)

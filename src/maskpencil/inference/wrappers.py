@@ -18,7 +18,7 @@ from maskpencil.runtimes.base import relative_entropy
 Probabilities = npt.NDArray[np.float32]
 
 SCALES = (0.75, 1.0, 1.25)
-"""The scales of `--augment scales`."""
+"""The scales of `TestTimeAugmentation` that `--augment scales` chooses."""
 
 
 class _Wrapper(Predictor):
@@ -41,7 +41,7 @@ class _Wrapper(Predictor):
         return side_by_side(self.segmenter)
 
     def origin(self) -> dict[str, object] | None:
-        """Return the segmenter's origin with the settings of the wrapper; None if it is unknown."""
+        """Return the segmenter's origin and the wrapper's settings, see `Predictor.origin`; None if that is None."""
         inner = getattr(self.segmenter, "origin", lambda: None)()
         settings = {name: value for name, value in vars(self).items() if isinstance(value, bool | int | float | tuple)}
         return None if inner is None else {"wrapper": type(self).__name__, "settings": settings, "segmenter": inner}
@@ -52,12 +52,12 @@ class TestTimeAugmentation(_Wrapper):
 
     Args:
         segmenter: the segmenter that computes the probabilities of the views.
-        flip: whether to use each view also mirrored left to right.
+        flip: whether to add to each view a copy that is mirrored left to right.
         scales: the scales of the views, as factors above 0 of the height and width of the image. The probabilities of
             each view are scaled back to the size of the image.
 
     Raises:
-        ConfigError: a scale is not above 0.
+        ConfigError: a scale is not above 0, or there are no scales.
     """
 
     def __init__(self, segmenter: Predictor, *, flip: bool = True, scales: Sequence[float] = (1.0,)) -> None:
@@ -66,7 +66,7 @@ class TestTimeAugmentation(_Wrapper):
         self.segmenter, self.flip, self.scales = segmenter, flip, tuple(scales)
 
     def probabilities_batch(self, images: Sequence[RGBImage]) -> Probabilities:
-        """Compute the average probabilities (N, K, H, W) of images of one size, (H, W, 3) uint8 each."""
+        """Compute the average probabilities (N, K, H, W) float32 of images of one size, (H, W, 3) uint8 each."""
         height, width, _ = images[0].shape
         total = np.zeros((len(images), len(self.classes), height, width), np.float32)
         for factor in self.scales:
@@ -97,7 +97,7 @@ class TestTimeAugmentation(_Wrapper):
     def predict_class(
         self, images: Sequence[RGBImage], index: int, *, confidence: bool = False
     ) -> list[tuple[Prediction, npt.NDArray[np.float32]]]:
-        """Segment images of one size, and compute the probability (H, W) of the class `index` for each."""
+        """Segment images of one size; return each prediction with the probability (H, W) of the class `index`."""
         return [
             (
                 Prediction(
@@ -137,11 +137,11 @@ class SingleClass(_Wrapper):
     Args:
         segmenter: the segmenter that computes the probability.
         name: the name of the selected class.
-        threshold: the probability that a pixel of the class must exceed, from 0 to below 1.
+        threshold: a pixel gets the class if the probability exceeds this threshold, from 0 to below 1.
 
     Raises:
         ConfigError: the threshold is not from 0 to below 1.
-        DataError: the model has no such class.
+        DataError: the model does not have a class with this name.
     """
 
     def __init__(self, segmenter: Predictor, name: str, *, threshold: float) -> None:
@@ -158,7 +158,7 @@ class SingleClass(_Wrapper):
 
     @property
     def legend(self) -> Sequence[int]:
-        """The indices of the classes to name in legends: only that of the selected class."""
+        """The indices of the classes to name in legends: only 1, the selected class."""
         return (_CLASS,)
 
     def predict_batch(
@@ -183,7 +183,7 @@ class SingleClass(_Wrapper):
 
 
 class Abstain(_Wrapper):
-    """A wrapper for `predict` that sets pixels whose confidence is below a threshold to `IGNORE_INDEX`.
+    """A wrapper for `predict` that sets pixels whose confidence is below a threshold to `IGNORE_INDEX` (255, no class).
 
     Args:
         segmenter: the segmenter that computes the label maps and their confidence.
@@ -200,7 +200,7 @@ class Abstain(_Wrapper):
 
     @property
     def legend(self) -> Sequence[int]:
-        """The class indices of the segmenter's legend, and `IGNORE_INDEX`."""
+        """The indices of the classes to name in legends: the segmenter's `legend`, and `IGNORE_INDEX` (no class)."""
         return (*self.segmenter.legend, IGNORE_INDEX)
 
     def predict_batch(
@@ -217,7 +217,10 @@ class Abstain(_Wrapper):
 
 
 def most_probable(probabilities: Probabilities) -> LabelMap:
-    """Return the label map (H, W) of the most probable classes of (K, H, W); faster than argmax over axis 0."""
+    """Return the label map (H, W) uint8 of the most probable class of each pixel; `probabilities` are (K, H, W).
+
+    Of equally probable classes the first is chosen, as by `argmax` over axis 0, which is slower.
+    """
     best = probabilities[0].copy()
     labels = np.zeros(best.shape, dtype=np.uint8)
     for index in range(1, len(probabilities)):
