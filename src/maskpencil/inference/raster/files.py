@@ -28,7 +28,7 @@ BLOCK = 512
 """The side, in pixels, of the blocks of written files."""
 
 TIFF_DRIVER, JPEG2000_DRIVER = "GTiff", "JP2OpenJPEG"
-"""The only GDAL drivers in use, whatever the name of a file, since other drivers may read further files or URLs."""
+"""The only GDAL drivers that open files, whatever their names, since other drivers may open further files or URLs."""
 
 _CACHE_MB = 64
 
@@ -39,10 +39,10 @@ class RasterWindows:
 
     Attributes:
         dataset: the open rasterio data set.
-        bands: the meaning of its bands: which are colors, gray values or alpha.
+        bands: the meaning of the bands: which are colors, gray values or alpha.
         levels: the conversion of the raster's values to 0-255.
         remarks: remarks on how the file is read; each completes a sentence that begins with the file's name.
-        jpeg: the reader that decodes colors in place of GDAL; None if GDAL decodes them.
+        jpeg: the reader for JPEG-compressed TIFFs with chroma subsampling; None for other files, which GDAL reads.
     """
 
     dataset: Any
@@ -61,7 +61,7 @@ class RasterWindows:
         return self.levels.to_rgb(self._part(rows, columns), self.dataset.name)
 
     def empty(self, rows: slice) -> npt.NDArray[np.bool_] | None:
-        """Return a boolean mask (rows, W) of the empty pixels of some rows; None if no pixel can be empty."""
+        """Return a mask (rows, W) that is True at empty pixels, see `empty_pixels`; None if no pixel can be empty."""
         bands, window = self.bands, _window(rows, slice(0, self.dataset.width))
         masked = self._has_mask
         if bands.nodata is None and bands.alpha is None and not masked and bands.dtype.kind != "f":
@@ -72,7 +72,7 @@ class RasterWindows:
         return empty_pixels(colors, bands, alpha=alpha, mask=mask)
 
     def overview(self, size: tuple[int, int]) -> RGBImage:
-        """Read the whole raster at `size`, (height, width)."""
+        """Read the whole raster, scaled to `size` (height, width), as RGB (height, width, 3) uint8."""
         from rasterio.enums import Resampling
 
         how = Resampling.nearest if self.bands.model == "palette" else Resampling.average
@@ -119,14 +119,17 @@ class RasterWindows:
 
 
 class RasterWriter:
-    """A writer of a one-band raster from the top down; it collects rows until they fill a row of blocks."""
+    """A writer of rows, from the top down, into the band of an open rasterio data set.
+
+    Rows are kept in memory until they fill a row of blocks, `BLOCK` pixels high.
+    """
 
     def __init__(self, dataset: Any) -> None:
         self.dataset, self.start = dataset, 0
         self.waiting: list[npt.NDArray[np.uint8]] = []
 
     def add(self, rows: npt.NDArray[np.uint8]) -> None:
-        """Add the next rows, (rows, W)."""
+        """Add the next rows, (rows, W) uint8."""
         self.waiting.append(rows)
         count = sum(map(len, self.waiting)) // BLOCK * BLOCK
         if count:
@@ -135,12 +138,12 @@ class RasterWriter:
             self.waiting = [together[count:].copy()]
 
     def finish(self) -> None:
-        """Write the remaining rows."""
+        """Write the rows that are still in memory."""
         self._write(np.concatenate(self.waiting))
         self.waiting = []
 
     def overview(self, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        """Read the written raster at `size`, (height, width), by nearest neighbor."""
+        """Read the written raster, scaled to `size` (height, width) by nearest neighbor, as (height, width) uint8."""
         labels: npt.NDArray[np.uint8] = self.dataset.read(1, out_shape=size)
         return labels
 
@@ -154,9 +157,13 @@ class RasterWriter:
 
 @contextmanager
 def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) -> Iterator[RasterWriter]:
-    """Open a writer of a one-band file with the size and georeference of `like`.
+    """Yield a writer of a one-band GeoTIFF with the size and georeference of `like`, an open rasterio data set.
 
-    `colors` (K, 3) is the palette of the file.
+    The file appears at `path` only when it is complete. `colors` (K, 3) is the palette of a mask, in which 255 is
+    nodata; None for other results.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
     profile = {
         "driver": "GTiff",
@@ -177,7 +184,7 @@ def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) 
         profile |= {"nodata": IGNORE_INDEX}
     rasterio = _rasterio()
     if not is_utf8(os.fspath(path)):
-        raise OutputError(f"{path}: its path is not valid UTF-8, which GDAL needs; choose another with --out")
+        raise OutputError(f"{path}: its path is not valid UTF-8, which GDAL needs; give another --out")
     # rasterio's errors are OSErrors, which `written_whole` turns into OutputError
     with written_whole(path) as temporary:
         with rasterio.open(temporary, "w+", **profile) as dataset:
@@ -195,7 +202,7 @@ def written_raster(path: Path, like: Any, colors: npt.NDArray[np.uint8] | None) 
 
 
 def _refuse_cut(path: Path) -> None:
-    """Check that every block of a TIFF file lies within the file, since closing a raster does not report a full disk.
+    """Check that every block of a TIFF file is inside the file, since closing a raster does not report a full disk.
 
     Raises:
         OSError: a block is incomplete.
@@ -213,7 +220,7 @@ def _refuse_cut(path: Path) -> None:
 
 @contextmanager
 def opened_raster(path: Path) -> Iterator[RasterWindows]:
-    """Open a TIFF or JPEG 2000 file with GDAL for reading by windows.
+    """Open a TIFF or JPEG 2000 file with GDAL and yield a reader of its windows.
 
     Raises:
         ConfigError: rasterio is not installed.
@@ -221,7 +228,7 @@ def opened_raster(path: Path) -> Iterator[RasterWindows]:
     """
     rasterio = _rasterio()
     if not is_utf8(os.fspath(path)):
-        raise ImageError(f"{path}: its path is not valid UTF-8, which GDAL needs; rename it")
+        raise ImageError(f"{path}: its path is not valid UTF-8, which GDAL needs; rename the file or folder")
     refuse_special(path, error=ImageError)
     with rasterio.Env(GDAL_CACHEMAX=_CACHE_MB), warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # a georeference is optional
@@ -263,18 +270,18 @@ def _tiff_page(path: Path) -> tuple[tiff.TiffPage | None, int]:
         if beside.is_file():
             with beside.open("rb") as file:
                 if not tiff.is_tiff(file.read(4)):
-                    raise ImageError(f"{beside.name} beside it is not a TIFF; remove it or make it again")
+                    raise ImageError(f"the file {beside.name} beside it is not a TIFF; remove or recreate that file")
     return pages[0], len(pages)
 
 
 def _bands(dataset: Any, page: tiff.TiffPage | None) -> Bands:
-    """Find the meaning of the bands from the tags of a TIFF `page`, or without it from GDAL's description."""
+    """Find the meaning of the bands from the tags of a TIFF `page`, or, if it is None, from GDAL's description."""
     if page is not None:
         bands = page.bands
         if page.photometric in (5, 8) or (page.photometric == 6 and page.compression != 7):
             if dataset.count < 3:
                 raise ValueError(f"its PhotometricInterpretation needs 3 bands, but the file has {dataset.count}")
-            return replace(bands, count=3, model="rgb", colors=(0, 1, 2), alpha=None)  # which GDAL converts
+            return replace(bands, count=3, model="rgb", colors=(0, 1, 2), alpha=None)  # GDAL converts to RGB
         return bands
     marks = [mark.name for mark in dataset.colorinterp]
     model, colors, alpha, marked = choose_bands(dataset.count, marks)

@@ -35,22 +35,22 @@ _ENDINGS = {"overlays": "jpg", "regions": "geojson"}
 FACTS = "facts.json"
 
 Rows = dict[str, npt.NDArray[np.uint8]]
-"""The rows (rows, W) of each result of a raster, by kind of result."""
+"""The values (rows, W) to write for a band of rows, by kind of result: masks, confidence, entropy."""
 
 Remark = Callable[[Sequence[str], str], None]
-"""A function that is called with remarks on how a file was read, as `Tally.remark` is."""
+"""A function that receives remarks on how a file was read; the arguments are `texts` and `levels` of `Remarks.add`."""
 
 
 class RowsDone:
-    """The rows of a raster that are segmented so far, stored in files so that an interrupted run can resume.
+    """The rows of a raster that are segmented so far, stored in files so that a later run can resume.
 
-    Each call of `add` writes one file, with the rows below those stored before. Only one object at a time may write to
-    the folder.
+    Each call of `add` stores the next rows, from the top down, in one file. Iteration yields the stored rows in this
+    order. Only one object at a time may write to the folder.
 
     Args:
         folder: the folder of the files.
-        facts: everything that determines the result (model, raster, options), as plain values; rows of an earlier run
-            with equal facts are reused. With None no rows are reused.
+        facts: everything that determines the result (model, raster, options), as plain values; stored rows of an
+            earlier run with equal facts are kept, others are removed. With None all stored rows are removed.
 
     Raises:
         OutputError: the folder cannot be written, or holds other files.
@@ -62,7 +62,7 @@ class RowsDone:
         known = folder / FACTS
         if not known.is_file() and folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise OutputError(
-                f"{folder}: holds files other than the rows of an earlier run; move it away, or give another --out"
+                f"{folder}: holds files other than the rows of an earlier run; move the folder, or give another --out"
             )
         if not described or not known.is_file() or known.read_text(encoding="utf-8") != described:
             self.remove()
@@ -95,7 +95,11 @@ class RowsDone:
                 yield dict(rows)
 
     def remove(self) -> None:
-        """Remove the folder."""
+        """Remove the folder with all stored rows.
+
+        Raises:
+            OutputError: the folder cannot be removed.
+        """
         try:
             shutil.rmtree(self.folder)
         except FileNotFoundError:
@@ -137,11 +141,11 @@ def predict_raster(
     Args:
         segmenter: the predictor that computes bands of rows, see `Predictor.bands`.
         path: the raster.
-        out: the folder to write.
+        out: the folder for the results.
         stem: the name of the results, without suffix.
         options: the settings.
         on_rows: called with (rows done, rows of the raster) after each band.
-        remark: called with remarks on how the file was read.
+        remark: called at the end with remarks on how the file was read.
 
     Raises:
         ConfigError: rasterio is not installed, or the model cannot be run in tiles.
@@ -199,7 +203,7 @@ def predict_raster(
 
 
 def _rows_done(segmenter: Predictor, path: Path, place: Path, wanted: Wanted) -> RowsDone:
-    """Open the stored rows of a raster for reading and writing; `place` is the path of its mask without suffix."""
+    """Return the rows of a raster that are stored so far; `place` is the path of the raster's mask without suffix."""
     origin, status = segmenter.origin(), path.stat()
     facts = origin and {
         **origin,
@@ -210,7 +214,7 @@ def _rows_done(segmenter: Predictor, path: Path, place: Path, wanted: Wanted) ->
 
 
 def _written_rows(maps: Maps, empty: npt.NDArray[np.bool_] | None) -> Rows:
-    """Return the values to write for some rows; `empty` pixels get class 255, confidence 0 and entropy 255."""
+    """Return the values to write for a band of rows; `empty` pixels get class 255, confidence 0 and entropy 255."""
     written = {"masks": maps.labels[0]}
     if maps.confidence is not None:
         written["confidence"] = grayscale(maps.confidence[0])
@@ -228,7 +232,7 @@ Ring = Sequence[tuple[float, float]]
 def write_raster_regions(
     mask: Any, path: Path, classes: ClassSet, *, min_area: int = 1, wanted: Sequence[str] | None = None
 ) -> None:
-    """Write the connected components (of 8 neighbors) of a mask, an open rasterio data set, as a FeatureCollection.
+    """Write the connected components (8 neighbors) of each class in a mask as a GeoJSON FeatureCollection of polygons.
 
     Coordinates are longitude and latitude (WGS 84), as RFC 7946 requires. If the mask has a transform or ground control
     points but no coordinate reference system, coordinates are in the units of the transform or the points; without any
@@ -236,11 +240,11 @@ def write_raster_regions(
     the georeference is in meters, its `square_meters`.
 
     Args:
-        mask: the open data set.
+        mask: the mask, an open rasterio data set.
         path: the file to write.
         classes: the classes of the mask.
-        min_area: leave out regions with fewer pixels.
-        wanted: the names of the classes to find, by default all.
+        min_area: regions with fewer pixels are left out.
+        wanted: the names of the classes whose regions are written, by default all.
 
     Raises:
         DataError: a wanted name is not a class.
@@ -270,7 +274,7 @@ def _features(mask: Any, classes: ClassSet, chosen: set[int], min_area: int) -> 
     crs = points_crs if points else mask.crs
     on_earth = is_placed(mask) and crs is not None and (crs.is_geographic or crs.is_projected)
     by_points = GCPTransformer(points) if points else None
-    for geometry, value in shapes(rasterio.band(mask, 1), connectivity=8):  # where the mask lies
+    for geometry, value in shapes(rasterio.band(mask, 1), connectivity=8):  # in the mask's coordinates
         index, covered = int(value), _area(geometry["coordinates"])
         if index not in chosen or round(covered / pixel) < min_area:
             continue
@@ -294,14 +298,14 @@ def is_placed(mask: Any) -> bool:
 
 
 def _moved(ring: Ring, transformer: Any) -> list[tuple[float, float]]:
-    """Transform a ring of pixel corners (x, y) to coordinates by ground control points."""
+    """Transform a ring of pixel corners (x, y) by ground control points to coordinates in the system of the points."""
     columns, rows = zip(*ring, strict=True)
     x, y = transformer.xy(rows, columns, offset="ul")
     return list(zip(map(float, x), map(float, y), strict=True))
 
 
 def _area(rings: Sequence[Ring]) -> float:
-    """Return the area of a polygon, whose first ring is its outline and whose other rings are holes."""
+    """Return the area of a polygon; the first ring is the outline, the other rings are holes."""
     outer, *holes = (
         abs(sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in pairwise(ring))) / 2 for ring in rings
     )

@@ -23,20 +23,22 @@ _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _TS_SYNC, _TS_SIZES, _TS_LOOKS = 0x47, ((188, 0), (192, 4), (204, 0)), 5  # packet size, offset of the sync byte
 
 _MAX_HEADERS = 1_000_000
-"""The largest number of headers that are read, since reading a file of nothing but headers would take hours."""
+"""The largest number of headers that are read, since a crafted file that contains only headers would take hours."""
 
 
 @dataclass(frozen=True)
 class Structure:
-    """Facts from a container's headers: whether the file ends too early, and whether a second video follows."""
+    """Facts from the headers of a video file."""
 
     is_cut: bool = False
+    """Whether the file ends earlier than its headers state."""
+
     has_unread_video: bool = False
     """Whether the file holds a complete second MP4, which FFmpeg skips, after the first MP4."""
 
 
 def read_structure(path: str | os.PathLike[str]) -> Structure:
-    """Compare the size of an MP4, MOV, Matroska, WebM, AVI, WMV or MPEG transport stream file with its headers.
+    """Read from the headers of an MP4, MOV, Matroska, WebM, AVI, WMV or MPEG-TS file whether the file is complete.
 
     Files of other kinds, and files with meaningless headers, count as complete.
     """
@@ -68,7 +70,7 @@ def _mp4(file: BinaryIO, size: int) -> Structure:
         length, kind = struct.unpack(">I4s", head[:8])
         if length == 1 and len(head) == 16:
             (length,) = struct.unpack(">Q", head[8:])
-        if kind not in _MP4_BOXES or 0 < length < 8:  # a camera's own data behind the last box
+        if kind not in _MP4_BOXES or 0 < length < 8:  # some cameras append other data after the last box
             break
         starts += kind == b"ftyp"
         if length == 0:
@@ -105,13 +107,13 @@ def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
 
 
 def _avi_is_cut(file: BinaryIO, size: int) -> bool:
-    """Return whether an AVI file is cut short, by walking over its RIFF chunks; long files have several."""
+    """Return whether an AVI file is cut short, by walking over its RIFF chunks; a long file has several."""
     at = 0
     for _ in range(_MAX_HEADERS):
         if at + 8 > size:
             break
         kind, length = struct.unpack("<4sI", _read(file, at, 8))
-        if kind != b"RIFF" or length in (0, 0xFFFFFFFF):  # the size was never filled in
+        if kind != b"RIFF" or length in (0, 0xFFFFFFFF):  # the writer did not fill in the size
             return False
         at += 8 + length
         if at > size:

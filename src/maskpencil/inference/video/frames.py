@@ -22,12 +22,17 @@ from maskpencil.inference.options import VideoOptions
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """Properties that a video file states.
+    """Properties of a video, from its header and its first frame.
 
-    `size` is (height, width) as shown. `rotation` is the angle by which the stored image is rotated clockwise when it
-    is shown: 0, 90, 180 or 270 degrees; it does not tell whether the image is mirrored as well. `frames` (their number)
-    and `duration` (seconds) may be estimates, and are None if unknown. `rate` is in frames per second. `pixel_aspect`
-    is the width of a shown pixel divided by its height.
+    Attributes:
+        size: (height, width) of a frame as shown.
+        frames: the number of frames, which may be an estimate; None if unknown.
+        rate: frames per second.
+        duration: the duration in seconds, which may be an estimate; None if unknown.
+        rotation: the angle by which the stored image is rotated clockwise when it is shown: 0, 90, 180 or 270 degrees;
+            it does not tell whether the image is also mirrored.
+        has_sound: whether the video has an audio stream.
+        pixel_aspect: the width of a shown pixel divided by its height.
     """
 
     size: tuple[int, int]
@@ -41,7 +46,7 @@ class VideoFacts:
 
 @dataclass(frozen=True)
 class Frame:
-    """One image of a video, (H, W, 3) RGB, shown at `pts` for `duration`, both in units of the reader's time base."""
+    """One image of a video, (H, W, 3) uint8 RGB, shown at `pts` for `duration`, in units of the reader's time base."""
 
     pixels: RGBImage
     pts: int
@@ -50,7 +55,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class StoredFrame:
-    """A decoded frame, before its conversion to upright RGB; times as in `Frame`."""
+    """A decoded frame, before its conversion to upright RGB; `pts` and `duration` are as in `Frame`."""
 
     image: av.VideoFrame
     pts: int
@@ -58,7 +63,7 @@ class StoredFrame:
 
 
 class FrameConverter:
-    """A converter of the frames of one video to upright RGB of the size of the first frame.
+    """A converter of the frames of one video to upright RGB images, all with the size of the first frame.
 
     Args:
         name: the name of the video in error messages.
@@ -68,18 +73,18 @@ class FrameConverter:
         self._colors = ColorConverter(name)
         self._size: tuple[int, int] | None = None  # as shown
         self.is_interlaced = False
-        """Whether any frame holds two fields of different times."""
+        """Whether any frame so far is interlaced: its even and odd rows were recorded at different times."""
         self.resized: tuple[int, tuple[int, int]] | None = None
-        """The `pts` and size, (height, width) as shown, of the first frame that was scaled to the size of the first
-        frame of the video."""
+        """The `pts` and the original size (height, width), as shown, of the first frame that was scaled; None so far
+        if all frames have the size of the first frame."""
 
     @property
     def hdr(self) -> str | None:
-        """The transfer function of the first HDR frame, "PQ" or "HLG"; None for SDR."""
+        """The transfer function of the first HDR frame so far, "PQ" or "HLG"; None without HDR."""
         return self._colors.hdr
 
     def convert(self, stored: StoredFrame) -> Frame:
-        """Convert a frame to RGB as it is shown.
+        """Convert a frame to an upright RGB image.
 
         Raises:
             VideoError: the color format of the frame is not supported.
@@ -99,7 +104,7 @@ class FrameConverter:
 def images(
     items: "Iterable[StoredFrame | av.Packet[Any]]", converter: FrameConverter
 ) -> "Iterator[Frame | av.Packet[Any]]":
-    """Convert the frames among `items`, and yield packets of sound unchanged."""
+    """Yield the frames among `items` converted to RGB, and the packets of sound unchanged."""
     for item in items:
         yield item if isinstance(item, av.Packet) else converter.convert(item)
 
@@ -111,8 +116,8 @@ UPRIGHT = (1, 0, 0, 1)
 
 
 def orientation(frame: av.VideoFrame) -> Orientation:
-    """Return the quarter turn, mirrored or not, that is nearest to a frame's display matrix."""
-    # frame.side_data would be kept by the frame, which it keeps: a hundred frames wait for the collector of such cycles
+    """Return the rotation by quarter turns, mirrored or not, that is nearest to a frame's display matrix."""
+    # frame.side_data makes a reference cycle: a hundred frames would stay in memory until the garbage collector runs
     matrix: Any = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     if matrix is None:
         return UPRIGHT
@@ -148,8 +153,8 @@ HDR_CURVES = {int(ColorTrc.SMPTE2084): "PQ", int(ColorTrc.ARIB_STD_B67): "HLG"}
 WHITE = 203
 """The luminance of HDR, in cd/m², that becomes the white of SDR: the reference white of ITU-R BT.2408."""
 
-_UNSPECIFIED = 2  # the code of matrices and primaries alike
-_RESERVED = frozenset({0, 3})  # codes that some writers leave behind and that say nothing; matrix 0 is RGB itself
+_UNSPECIFIED = 2  # the code for both matrix and primaries
+_RESERVED = frozenset({0, 3})  # codes without meaning that some writers store; as a matrix, 0 means RGB
 _BT2020 = 9  # the code of the matrix (without constant luminance) and of the primaries
 
 
@@ -174,7 +179,7 @@ class ColorConverter:
         self.hdr: str | None = None
 
     def convert(self, frame: av.VideoFrame, size: tuple[int, int]) -> RGBImage:
-        """Convert a frame to (H, W, 3) RGB, scaled to `size`, (height, width).
+        """Convert a frame to RGB (H, W, 3) uint8, scaled to `size` (height, width).
 
         Raises:
             VideoError: the color format of the frame is not supported.
@@ -195,9 +200,9 @@ class ColorConverter:
             ) from error
 
     def _tone_mapped(self, frame: av.VideoFrame, size: tuple[int, int]) -> Any:
-        # unscaled: a chroma sample stands for all its pixels, as FFmpeg reads SDR of 8 bits, else edges would differ
+        # without scaling, a chroma sample applies to all its pixels, as FFmpeg reads 8-bit SDR; else edges would differ
         scaling = Interpolation.POINT if (frame.height, frame.width) == size else Interpolation.BILINEAR
-        # from the array, uncopied: a frame without the metadata of the mastering display
+        # a frame made from the array, which is not copied, lacks the metadata on the mastering display
         deep = av.VideoFrame.from_numpy_buffer(self._pixels(frame, size, "rgb48le", scaling), format="rgb48le")
         deep.color_trc = frame.color_trc
         unknown = frame.color_primaries in (_UNSPECIFIED, *_RESERVED)
@@ -217,7 +222,7 @@ class ColorConverter:
 
 
 MAX_TONE_MAPPERS = 8
-"""The largest number of unused tone mappers that are kept."""
+"""The largest number of unused tone mappers that are kept for later videos."""
 
 _tone_mappers_lock = Lock()
 _tone_mappers: deque[tuple[tuple[object, ...], VideoReformatter]] = deque(maxlen=MAX_TONE_MAPPERS)
@@ -225,9 +230,10 @@ _tone_mappers: deque[tuple[tuple[object, ...], VideoReformatter]] = deque(maxlen
 
 @contextmanager
 def _tone_mapper(*kind: object) -> Iterator[VideoReformatter]:
-    """Yield a reformatter that nobody else uses, for frames of one size, transfer function and primaries.
+    """Yield a reformatter that no other thread uses, for frames of one `kind`: size, transfer function and primaries.
 
-    Its first frame takes 3 seconds, in which FFmpeg computes a table, so it is kept for later videos of the same kind.
+    A new reformatter takes 3 seconds for its first frame, since FFmpeg computes a table. It is therefore kept for later
+    videos of the same kind.
     """
     with _tone_mappers_lock:
         found = next((entry for entry in _tone_mappers if entry[0] == kind), None)
@@ -239,7 +245,7 @@ def _tone_mapper(*kind: object) -> Iterator[VideoReformatter]:
         _tone_mappers.append((kind, mapper))
 
 
-_SOUND_BEHIND = 1  # seconds by which a video's sound may come after its images
+_SOUND_BEHIND = 1  # seconds by which sound may come later in a file than the images of its time
 
 
 def select(
@@ -252,11 +258,11 @@ def select(
     their times must increase from 0. With `has_sound`, items are read until `_SOUND_BEHIND` seconds after `end`, since
     sound may come later in the file than the images of the same time.
     """
-    # by their decimals: the nearest binary fraction may lie just behind the frame that is meant
+    # exact decimals, since the nearest binary fraction may be just after the frame that the user means
     first = ceil(Fraction(str(options.start)) / time_base)
     last = None if options.end is None else ceil(Fraction(str(options.end)) / time_base)
     enough = None if last is None else last + (_SOUND_BEHIND / time_base if has_sound else 0)
-    held: StoredFrame | None = None  # it lasts until the next, which is not known yet
+    held: StoredFrame | None = None  # its duration is known only when the next frame is selected
     reached = number = 0
     for item in items:
         if isinstance(item, av.Packet):
@@ -282,9 +288,9 @@ def select(
 
 
 def expected_frames(options: VideoOptions, frames: int | None, duration: float | None) -> int | None:
-    """Estimate how many frames are selected from a video of `frames` frames and `duration` seconds.
+    """Estimate how many frames `select` yields from a video of `frames` frames and `duration` seconds.
 
-    Return None if unknown.
+    Return None if `frames` or `duration` is unknown.
     """
     if frames is None or not duration:
         return None
@@ -293,7 +299,7 @@ def expected_frames(options: VideoOptions, frames: int | None, duration: float |
 
 
 def _within(packet: "av.Packet[Any]", first: Fraction, last: Fraction | None) -> bool:
-    if packet.pts is None:  # it belongs to what came before
+    if packet.pts is None:  # without a time stamp, it belongs to the packet before it
         return not first
     seconds = packet.pts * packet.time_base
     # a decoder of sound may need packets from before the beginning

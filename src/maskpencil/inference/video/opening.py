@@ -16,16 +16,21 @@ from maskpencil.inference.video.containers import read_structure
 from maskpencil.regular_files import refuse_special
 
 STALL_SECONDS = 10.0
-"""Seconds of silence after which a stream counts as broken."""
+"""The time without data, in seconds, after which a stream counts as interrupted."""
 
 
 @dataclass(frozen=True)
 class Opening:
     """Parameters for FFmpeg to open a source.
 
-    `name` is the name in messages. `whitelist` lists the protocols that the source and everything it refers to may use.
-    `demuxers` are the names of the demuxers (FFmpeg's readers of containers) that may read it. Reading fails after
-    `stall` seconds without data; `stall` is None for a file.
+    Attributes:
+        name: the name of the source in messages.
+        address: the address, path or device that FFmpeg opens.
+        whitelist: the protocols, separated by commas, that the source and everything it refers to may use.
+        demuxers: the names of the demuxers (FFmpeg's readers of containers) that may read the source.
+        input_format: the name of the input device of a camera, such as v4l2; None for other sources.
+        options: further options for FFmpeg.
+        stall: reading fails after this many seconds without data; None for a file.
     """
 
     name: str
@@ -51,7 +56,7 @@ def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
     if not isinstance(source, Source):
         return _file(os.fspath(Path(source)))
     if source.kind == "stream":
-        # lost packets spoil images, so that TCP is tried before UDP
+        # TCP is tried before UDP, whose lost packets damage images
         options = {"rtsp_flags": "prefer_tcp"} if source.address.lower().startswith("rtsp") else {}
         return Opening(
             source.name,
@@ -69,7 +74,7 @@ def opening_of(source: Source | str | os.PathLike[str]) -> Opening:
 
 
 def open_container(opening: Opening, *, hardware: str | None = None) -> InputContainer:
-    """Open a source; `hardware` is the decoder to use, one of `DEVICES`.
+    """Open a source; `hardware` is the decoder to use, one of `DEVICES`, or None to decode in software.
 
     Raises:
         VideoError: the source is missing, does not answer, or is not a video.
@@ -97,14 +102,14 @@ def reason_of(error: FFmpegError) -> str:
     """Describe an error of FFmpeg in a few words, without the address."""
     if isinstance(error, MemoryError):
         return "it states an impossible size"
-    if isinstance(error, ExitError):  # how FFmpeg calls our time limit
+    if isinstance(error, ExitError):  # FFmpeg's error after `Opening.stall` seconds without data
         return f"no data for {STALL_SECONDS:g} s"
     return (error.strerror or type(error).__name__).lower()
 
 
 def _file(path: str) -> Opening:
     refuse_special(path, error=VideoError)
-    # "file:" and the whitelist: no name and no playlist makes FFmpeg reach for the network
+    # with "file:" and the whitelist, no name and no playlist can make FFmpeg use the network
     return Opening(path, f"file:{path}", "file", FILE_DEMUXERS)
 
 
@@ -114,13 +119,13 @@ def _refuse_no_file(name: str) -> None:
         if path.stat().st_size == 0:
             raise VideoError(f"{name}: is empty (0 bytes); expected a video; copy or export it again")
         return
-    if path.exists():  # a pipe would be waited for without end
-        raise VideoError(f"{name}: is not a regular file; expected a video; give the path of one")
-    raise VideoError(f"{name}: there is no such file")
+    if path.exists():  # FFmpeg would wait for a pipe without end
+        raise VideoError(f"{name}: is not a regular file; expected a video; give the path of a video file")
+    raise VideoError(f"{name}: there is no such file; check the path")
 
 
 def _not_a_video(name: str, error: FFmpegError) -> VideoError:
-    if isinstance(error, ArgumentError):  # how FFmpeg calls a reader that is not allowed
+    if isinstance(error, ArgumentError):  # FFmpeg's error for a demuxer that is not in the whitelist
         return VideoError(
             f"{name}: is damaged or not a video; playlists and texts are not opened, since they may refer to "
             "other files; expected MP4, MOV, MKV, WebM, AVI, ...; give the video itself, or remove this file"
@@ -128,7 +133,7 @@ def _not_a_video(name: str, error: FFmpegError) -> VideoError:
     try:
         is_cut = read_structure(name).is_cut
     except OSError:
-        is_cut = False  # what keeps it from being read is the error already
+        is_cut = False  # the file cannot be read, which `error` says already
     if is_cut:
         return VideoError(
             f"{name}: is cut short, and the missing part contains the index, without which it cannot be read "
@@ -186,7 +191,7 @@ FILE_DEMUXERS = frozenset(
 )
 """The demuxers that may read a file; none of them opens another file."""
 
-_WEB = "http,https,httpproxy,tcp,tls,crypto,data"  # redirections between the two, proxies, HLS with keys
+_WEB = "http,https,httpproxy,tcp,tls,crypto,data"  # redirections, proxies, encrypted HLS
 _PROTOCOLS = {
     "http": _WEB,
     "https": _WEB,
@@ -203,7 +208,7 @@ _WEB_DEMUXERS = FILE_DEMUXERS | {
     "dash",
     "live_flv",
     "mpjpeg",  # network cameras
-    "aac",  # the sound of playlists, which may lie in segments of its own
+    "aac",  # the sound of playlists, which may be in separate segments
     "ac3",
     "eac3",
     "mp3",
@@ -222,19 +227,22 @@ _STREAM_DEMUXERS = {
 
 
 def protocols(address: str) -> str:
-    """Return the protocols that FFmpeg may use for an address of one of `sources.SCHEMES`, never `file`."""
+    """Return the protocols, separated by commas, that FFmpeg may use for an address; never `file`.
+
+    The scheme of the address must be one of `sources.SCHEMES`.
+    """
     return _PROTOCOLS[scheme(address) or ""]
 
 
 def stream_demuxers(address: str) -> frozenset[str]:
-    """Return the demuxers that may read an address of one of `sources.SCHEMES`."""
+    """Return the demuxers that may read an address, whose scheme must be one of `sources.SCHEMES`."""
     return _STREAM_DEMUXERS[scheme(address) or ""]
 
 
 DEVICES = ("cuda", "videotoolbox", "d3d11va", "dxva2", "vaapi", "qsv", "vdpau")
 """FFmpeg's names of hardware decoders, in the order in which they are tried."""
 
-_PROBE = "h264"  # what every one of them can decode
+_PROBE = "h264"  # a format that all of them can decode
 
 
 def find_decoder() -> str | None:
@@ -244,21 +252,21 @@ def find_decoder() -> str | None:
 
 
 def accelerated(device: str) -> HWAccel:
-    """Return the argument of `av.open` to decode on a device; formats that it cannot decode are decoded in software."""
+    """Return the argument of `av.open` to decode on a device; other formats are decoded in software."""
     return HWAccel(device, allow_software_fallback=True)
 
 
 def _works(device: str) -> bool:
     try:
         accelerated(device).create(av.Codec(_PROBE, "r"))
-    except (FFmpegError, NotImplementedError):  # no such device here; this build cannot decode on it
+    except (FFmpegError, NotImplementedError):  # no such device; FFmpeg does not support it
         return False
     return True
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Parameters for FFmpeg to open a camera: its name, the input format and that format's options."""
+    """Parameters for FFmpeg to open a camera: its device name, the input format, and the options of this format."""
 
     name: str
     input_format: str
@@ -273,7 +281,7 @@ def find_camera(number: int, *, platform: str = sys.platform) -> Camera:
     """
     if platform == "darwin":
         _need_format("avfoundation", number)
-        # without sound; most of these cameras refuse the default rate of 29.97
+        # "none" is for no sound; most macOS cameras refuse the default rate of 29.97
         return Camera(f"{number}:none", "avfoundation", {"framerate": "30"})
     if platform == "win32":
         _need_format("dshow", number)
@@ -295,7 +303,7 @@ def _need_format(name: str, number: int) -> None:
         av.format.ContainerFormat(name, "r")
     except ValueError as error:
         raise VideoError(
-            f"camera {number}: this build of PyAV has no {name}, which cameras need on this system; record a "
+            f"camera {number}: this build of PyAV does not include {name}, which cameras need on this system; record a "
             "video and give its path"
         ) from error
 
@@ -312,5 +320,5 @@ def _windows_name(number: int) -> str:
 
 
 def _missing(number: int, found: list[str]) -> VideoError:
-    there = f"the numbers here are {', '.join(found)}" if found else "there is none on this machine; plug one in"
+    there = f"the numbers here are {', '.join(found)}" if found else "no camera was found on this machine; plug one in"
     return VideoError(f"camera {number}: there is no such camera; {there}")

@@ -34,7 +34,7 @@ _SCREEN_SHARE = 0.9  # leaves room for the frame and the desktop's bars
 class Window:
     """A window that shows the newest image; images that arrive too fast are skipped.
 
-    It must be created, refreshed and closed in the main thread; images may come from any thread.
+    The window must be created, refreshed and closed in the main thread; any thread may call `offer`.
 
     Raises:
         ConfigError: the window toolkit or a screen is missing.
@@ -42,7 +42,7 @@ class Window:
 
     def __init__(self, title: str) -> None:
         try:
-            import tkinter as tk  # some systems leave it out of Python
+            import tkinter as tk  # on some systems a package separate from Python
 
             from PIL import ImageTk
         except ImportError as error:
@@ -66,17 +66,17 @@ class Window:
         self._label.pack()
         self._lock = threading.Lock()
         self._newest: RGBImage | None = None
-        self._shown: PhotoImage | None = None  # Tk drops an image without another reference
+        self._shown: PhotoImage | None = None  # keeps the image alive, which Tk does not do
         self.is_closed = False
-        """Whether the viewer has closed it, by its button, Escape or q."""
+        """Whether the user has closed the window, by its button, Escape or q."""
 
     def offer(self, page: RGBImage) -> None:
-        """Set the image (H, W, 3) that the next `refresh` shows."""
+        """Set the image (H, W, 3) uint8 that the next `refresh` shows."""
         with self._lock:
             self._newest = page
 
     def refresh(self) -> None:
-        """Show the newest image and handle the viewer's keys."""
+        """Show the newest image, and handle keys and the window's button."""
         if self.is_closed:
             return
         with self._lock:
@@ -143,8 +143,15 @@ class VideoFiles:
 class VideoOutputs:
     """A writer of the predictions of a video; a context manager that completes all files, or removes them on an error.
 
-    `legend` lists the class indices that the overlay can show. `options` decides whether the masks are a file or a
-    folder.
+    Args:
+        classes: the classes of the predictions.
+        legend: the indices of the classes to name in the legend of the overlay.
+        form: the properties that all outputs share.
+        options: the settings; `options.video` requests the window and the raw frames, and says whether the masks are a
+            file or a folder.
+        files: the files to write.
+        sound: the audio streams that are copied into the overlay, see `VideoWriter`.
+        tell: called with messages for the user.
 
     Raises:
         ConfigError: there is no screen for a window.
@@ -194,10 +201,10 @@ class VideoOutputs:
                     f"{self._form.name}: raw rgb24 frames are written to standard output: {width}x{height} (width "
                     f"x height), {float(self._form.frame_rate):g} frames per second on average"
                 )
-            # whoever reads standard output may pause as long as they like
+            # the program that reads standard output may pause without limit
             step = None if self._pipe else f"{self._form.name}: writing frames"
             self._encoding = stack.enter_context(WriteBehind(depth=QUEUE_DEPTH, step=step))
-            # left while encoding takes frames
+            # its last frames are drawn while the encoding thread still accepts frames
             self._painting = stack.enter_context(WriteBehind(depth=QUEUE_DEPTH, step=step))
             self._stack = stack.pop_all()
         return self
@@ -208,7 +215,7 @@ class VideoOutputs:
         self._stack.__exit__(kind, error, traceback)
 
     def submit(self, prediction: Prediction, *, pts: int, duration: int) -> None:
-        """Add a frame; wait while too many earlier frames are unfinished."""
+        """Add the next frame; wait while too many earlier frames are unfinished."""
         self._painting.submit(self._paint, prediction, pts, duration)
 
     def submit_sound(self, packet: "av.Packet[Any]") -> None:
@@ -217,7 +224,7 @@ class VideoOutputs:
             self._painting.submit(self._encoding.submit, self._overlay.write_sound, packet)
 
     def refresh(self) -> None:
-        """Update the window; must be called often, from the main thread."""
+        """Show the newest frame in the window, if there is one; must be called often, from the main thread."""
         if self._window:
             self._window.refresh()
 
@@ -225,7 +232,7 @@ class VideoOutputs:
     def is_left(self) -> bool:
         """Whether the work can end early: all viewers (window, pipe) are closed, and no file needs further frames.
 
-        A file of a live source needs none.
+        The files of a live source never need further frames.
         """
         viewers = [viewer for viewer in (self._window, self._pipe) if viewer]
         written = self._overlay or self._masks or self._regions
@@ -290,7 +297,7 @@ class Sheet:
         return height, width
 
     def paint(self, prediction: Prediction, opacity: float, boxes: Sequence[Region]) -> RGBImage:
-        """Draw the page (H, W, 3) of one frame."""
+        """Draw the page (H, W, 3) uint8 of one frame, with boxes around the given regions."""
         page = self._page.copy()
         self.image(page)[:] = prediction.overlay(opacity=opacity, legend=False, boxes=boxes)
         return page

@@ -65,10 +65,10 @@ def predict_video(
     Args:
         segmenter: the predictor that segments the frames.
         source: the path of a video, or a source returned by `find_sources`.
-        out: the MP4 to write; or several files; None writes none.
+        out: the path of the MP4 to write, or the paths of several files; None to write no file.
         options: the settings, including `options.video`.
-        on_frame: called after each frame with its number, from 1, and the number of frames, which may be an estimate,
-            or None if it is unknown.
+        on_frame: called after each frame with its number, from 1, and the expected number of frames, or None if that
+            is unknown.
         tell: called with messages for the user.
         stop: when it is set, a stream or camera is completed with the frames so far, and the result of a video file is
             discarded.
@@ -118,7 +118,7 @@ def predict_video(
 
         with (
             one_by_one() if is_live or video.smooth else side_by_side(segmenter) as workers,
-            # left after the files: a silent stream makes its reading thread wait, and the files need not
+            # closed after the files are complete, since the reading thread may wait long for a silent stream
             closing(
                 read_ahead(images(selected, converter), depth=QUEUE_DEPTH, patience=WAKE_SECONDS, step=reading)
             ) as items,
@@ -207,7 +207,7 @@ def _tell_decoder(reader: VideoReader | StreamReader, tell: Callable[[str], None
 def _muxing(name: str) -> Iterator[None]:
     try:
         yield
-    except InvalidDataError as error:  # not from the reader, which notes damage, nor from our own images
+    except InvalidDataError as error:  # only for sound: the reader notes damage, and encoded frames are valid
         raise VideoError(
             f"{name}: its sound is too damaged to be copied; export the video again, or without sound"
         ) from error
@@ -245,7 +245,7 @@ def _losses(reader: VideoReader | StreamReader) -> Iterator[str]:
         )
     if reader.has_unread_video:
         yield (
-            f"{reader.name}: the file contains a second video after the first, which was not read; join them with "
+            f"{reader.name}: the file contains a second video after the first, which was not read; join both with "
             "a video editor, or save each in its own file"
         )
 
@@ -311,7 +311,9 @@ def predict_videos(
     tell: Callable[[str], None],
     stop: Event,
 ) -> None:
-    """Segment videos; record in `tally` which failed, and which were not begun because `stop` was set.
+    """Segment videos, streams and cameras one after the other, and count them in `tally`.
+
+    `tally` also gets the failures, and a warning for each source that is not begun because `stop` was set.
 
     Raises:
         KeyboardInterrupt: `stop` was set within a video; its result is discarded.

@@ -27,15 +27,15 @@ from maskpencil.inference.video.frames import (
 from maskpencil.inference.video.opening import Opening, open_container, opening_of
 
 FALLBACK_RATE = Fraction(25)
-"""Frames per second of a video that does not state its rate."""
+"""The assumed frame rate of a video that does not state it, in frames per second."""
 
 MISSING_SECONDS = 1.0
 """The longest time, in seconds, between the ends of sound, images and subtitles of an undamaged video."""
 
 _STATES_DURATION = ("avi", "matroska", "mov")  # containers whose header states the length of the whole video
 _GAP_SECONDS = 0.25  # twice the longest packet of sound
-_JOINT_SECONDS = 2.0  # the packets around a joint of two streams look as if some were lost
-_NOT_YET_SECONDS = 0.005  # between two looks at a camera that has no new image
+_JOINT_SECONDS = 2.0  # near a joint of two videos packets seem to be missing, without damage
+_NOT_YET_SECONDS = 0.005  # the pause before reading again from a camera that had no new image
 
 
 def probe_video(path: str | os.PathLike[str]) -> VideoFacts:
@@ -53,11 +53,11 @@ class VideoReader:
 
     `damaged_frames` is the number of frames so far that the decoder reported as damaged or could not decode. Some
     damage cannot be detected, since most codecs have no checksums. `broke_off` is the error that ended the reading
-    before the end of the source, or None.
+    before the end of the source; None if there was no such error.
 
     Args:
         source: the path of a video, or the parameters for opening another source.
-        hardware: the decoder to use, one of `opening.DEVICES`.
+        hardware: the decoder to use, one of `opening.DEVICES`; None to decode in software.
 
     Raises:
         VideoError: the source is missing or empty, does not answer, is not a video, or holds no images.
@@ -78,14 +78,14 @@ class VideoReader:
             raise VideoError(f"{self.name}: holds {found}; convert it to MP4 with H.264, or remove it")
         self._video = videos[0]
         if self.opening.is_file and self._hardware is None and self._video.codec_context.name == "h264":
-            # with threads within a frame, which are the default, FFmpeg loses what this decoder finds damaged
+            # with FFmpeg's default, threads within a frame, this decoder does not report damaged frames
             self._video.thread_type = "FRAME"
         self.sound = self._container.streams.audio
         self.rate = self._video.average_rate or self._video.guessed_rate or FALLBACK_RATE
         self.time_base = self._video.time_base or 1 / self.rate
         self.start = Fraction(self._container.start_time or 0, av.time_base)
         """The time stamp of the beginning of the source, in seconds."""
-        self._end: float | None = float(self.start)  # of all that was read; None: anywhere, after seeking
+        self._end: float | None = float(self.start)  # of everything read so far; None if unknown, after seeking
         self.broke_off: FFmpegError | None = None
         self.damaged_frames = 0
         self._damaged_at: list[float] = []  # in seconds after the start
@@ -104,7 +104,7 @@ class VideoReader:
 
     @property
     def damaged_from(self) -> float | None:
-        """The time in seconds of the first damage or gap so far; None if there is none."""
+        """The time in seconds of the first damage or gap that was found so far; None if none was found."""
         joints = self.joints
         around = (at for at in self._damaged_at if all(abs(at - joint) > _JOINT_SECONDS for joint in joints))
         return min(self._damaged_at if self.damaged_frames or self.is_cut else around, default=None)
@@ -119,7 +119,7 @@ class VideoReader:
 
     @property
     def is_cut(self) -> bool:
-        """Whether the file ends earlier than its container states; known once the file was read to its end."""
+        """Whether the file ends earlier than its container states; False until the file is read to its end."""
         return self._structure.is_cut
 
     @property
@@ -144,7 +144,7 @@ class VideoReader:
 
     @property
     def duration(self) -> float | None:
-        """The duration in seconds, stated by the source or estimated by FFmpeg; None for a source without end."""
+        """The duration in seconds, stated by the source or estimated by FFmpeg; None if unknown, as for cameras."""
         return None if self._container.duration is None else self._container.duration / av.time_base
 
     @property
@@ -164,7 +164,7 @@ class VideoReader:
         context = self._video.codec_context
         if self._hardware is None or not context.is_hwaccel or context.format is None:
             return None
-        software = context.format.components  # a device's own format says nothing of its pixels
+        software = context.format.components  # the pixel format of a hardware decoder has no components
         return None if software else self._hardware
 
     def seek(self, seconds: float) -> None:
@@ -179,7 +179,7 @@ class VideoReader:
             return
         self._items, self._end, self._timeline = self._decoded(), None, Timeline()
         first = self._first_frame()
-        # a video without an index may be entered too late, or at a frame that does not know its time
+        # without an index, FFmpeg may seek too far, or to a frame without a time stamp
         if first is None or first.pts is None or first.pts * self.time_base - self.start > seconds:
             self._reopen()
 
@@ -209,7 +209,7 @@ class VideoReader:
                 continue
             if not is_timed and item.pts is not None:
                 is_timed = True
-                if next_pts:  # of a stream the first frames may not know their times: they come right before this one
+                if next_pts:  # the first frames of a stream may lack time stamps: they come right before this frame
                     start = min(start, item.pts - next_pts)
             pts = max(next_pts if item.pts is None else item.pts - start, earliest_pts)
             duration = item.duration or usual_duration
@@ -253,14 +253,17 @@ class VideoReader:
         yield from self._items
 
     def _decoded(self) -> "Iterator[av.VideoFrame | av.Packet[Any]]":
-        """Yield frames and packets of sound as stored; damaged frames and packets are left out and counted."""
+        """Yield frames and packets of sound as stored, and note where the source is damaged.
+
+        Frames and sound that cannot be decoded are left out; damaged frames that can be decoded are yielded.
+        """
         try:
             for packet in self._packets():
                 if packet.is_corrupt:
                     self._note_damage()
                 if packet.stream is self._video:  # its stream_index is wrong in the last, empty packets
                     yield from self._decode(packet)
-                elif packet.size and self._sounds(packet):  # the last of each stream is an empty one, for decoders
+                elif packet.size and self._sounds(packet):  # each stream ends with an empty packet, only for decoders
                     self._place(packet)
                     self._reach(packet.pts, packet.duration, packet.time_base)
                     yield packet
@@ -281,7 +284,7 @@ class VideoReader:
                     quiet_since = time.monotonic()
                     yield packet
                 return
-            except NotYetError:  # how the cameras of macOS say that they have no new image
+            except NotYetError:  # cameras of macOS raise it if they have no new image
                 if time.monotonic() - quiet_since > (self.opening.stall or 0):
                     raise
                 time.sleep(_NOT_YET_SECONDS)
@@ -304,7 +307,7 @@ class VideoReader:
     def _sounds(self, packet: "av.Packet[Any]") -> bool:
         """Return whether a packet of sound can be decoded; writing a damaged packet would fail."""
         if packet.stream.codec_context is None:
-            return False  # of a kind unknown here, so that nothing can be said
+            return False  # there is no decoder for this kind of sound
         try:
             packet.decode()
         except FFmpegError:
@@ -324,7 +327,7 @@ class VideoReader:
         if pts is None:
             return
         begins = float(pts * time_base)
-        # images alone may pause; when sound and images do, a stretch of the file was unreadable
+        # images alone may pause; if images and sound pause together, a part of the file was unreadable
         if self.sound and self._end is not None and begins - self._end > _GAP_SECONDS:
             self._note_damage()
         self._end = max(self._end or begins, begins + float((duration or 0) * time_base))
@@ -335,7 +338,7 @@ class VideoReader:
             self._damaged_at.append(at)
 
 
-_BACK_SECONDS = 0.5  # what no frame and no packet of sound of one stream goes back by
+_BACK_SECONDS = 0.5  # within one video, the time stamps of a stream never go back by this much
 
 
 class Timeline:
@@ -348,8 +351,8 @@ class Timeline:
 
     def __init__(self) -> None:
         self.joints: list[float] = []
-        self._shifts = [Fraction(0)]  # seconds, of each part
-        self._parts: dict[int, int] = {}  # which part a stream is in
+        self._shifts = [Fraction(0)]  # seconds, for each of the joined videos
+        self._parts: dict[int, int] = {}  # the index of the joined video that each stream has reached
         self._last: dict[int, Fraction] = {}
 
     def shift(self, stream: int, pts: int | None, time_base: Fraction, *, end: float | None) -> int:

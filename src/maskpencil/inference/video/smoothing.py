@@ -12,30 +12,30 @@ from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor
 
 CUT_DIFFERENCE = 0.08
-"""The smallest difference at a cut: the mean absolute difference of two thumbnails, 0..1, after removing the mean
-change.
+"""The smallest difference of two frames at a cut. The difference is the mean absolute difference of the thumbnails'
+values, 0..1, after the mean change of each color is subtracted.
 
-95 % of pairs of unrelated street images (CamVid) differ more than this; frames of one drive, a second apart, differ by
-0.06.
+In 95 % of pairs of unrelated street images (CamVid) the difference is larger; between frames of one drive, a second
+apart, it is 0.06.
 """
 
 CUT_LIGHT = 0.25
-"""The smallest mean difference at a cut between scenes that differ only in brightness; lamps and exposure change
-less."""
+"""The smallest mean absolute difference of two thumbnails, 0..1, at a cut between scenes that differ only in
+brightness; lamps and automatic exposure cause smaller differences."""
 
 CUT_RATIO = 3.0
-"""The smallest difference at a cut as a multiple of recent differences, since in a fast pan every frame differs
-much."""
+"""The smallest mean absolute difference at a cut, as a multiple of its recent average: in a fast pan all frames differ
+much, but there is no cut."""
 
-_THUMBNAIL = (16, 16)  # so coarse that noise averages out and small movement hardly shows
-_PAST_SHARE = 0.8  # the share of the past in what counts as the usual difference
+_THUMBNAIL = (16, 16)  # so coarse that noise and small movement hardly change it
+_PAST_SHARE = 0.8  # the weight of earlier frames in the moving average of differences
 
 
 @dataclass(frozen=True)
 class Flicker:
     """The average share of pixels, 0..1, that change class from one frame to the next, before and after smoothing.
 
-    Cuts are left out.
+    Changes at cuts are not counted.
     """
 
     before: float
@@ -46,14 +46,14 @@ class Smoother:
     """A predictor for the frames of one video, in order, with probabilities smoothed over time.
 
     The probabilities are an exponential moving average: `share` times the previous average plus 1 - `share` times the
-    probabilities of the frame. The average restarts at a cut, and if the size changes.
+    probabilities of the frame. The average restarts at a cut, and when the size of the frames changes.
     """
 
     def __init__(self, segmenter: Predictor, *, share: float) -> None:
         self._segmenter, self._share = segmenter, share
         self._cuts = CutFinder()
         self._average: Probabilities | None = None  # (K, H, W)
-        self._labels: tuple[LabelMap, LabelMap] | None = None  # of the frame before: as it was, and smoothed
+        self._labels: tuple[LabelMap, LabelMap] | None = None  # of the previous frame: without and with smoothing
         self._changed, self._pairs = [0.0, 0.0], 0
 
     @property
@@ -62,7 +62,7 @@ class Smoother:
         return Flicker(*(changed / self._pairs for changed in self._changed)) if self._pairs else None
 
     def predict(self, image: RGBImage) -> Prediction:
-        """Segment the next frame of the video, (H, W, 3)."""
+        """Segment the next frame of the video, (H, W, 3) uint8; the prediction has no confidence."""
         (probabilities,) = self._segmenter.probabilities_batch([image])  # (K, H, W)
         alone = most_probable(probabilities)
         is_cut = self._cuts.is_cut(image)
@@ -81,14 +81,14 @@ class Smoother:
 
 
 class CutFinder:
-    """A detector of cuts: a frame at a cut differs much more from the frame before than other recent frames did."""
+    """A detector of cuts: at a cut, a frame differs from the previous frame much more than recent frames did."""
 
     def __init__(self) -> None:
         self._before: npt.NDArray[np.float32] | None = None
         self._usual: float | None = None
 
     def is_cut(self, image: RGBImage) -> bool:
-        """Return whether the next frame, (H, W, 3), begins a new scene; False for the first two frames of a video."""
+        """Return whether the next frame, (H, W, 3) uint8, begins a new scene; False for the first two frames."""
         import cv2  # slow to import, and most runs never need it
 
         # (16, 16, 3) in 0..1

@@ -20,17 +20,18 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 """The seconds to wait before the first attempt to reconnect, doubled for every further attempt, and the largest
 wait."""
 
-_CLOCK = Fraction(1, 90_000)  # the time base of sources that carry no times, which get those of their arrival
+_CLOCK = Fraction(1, 90_000)  # the time base of sources without time stamps; their frames get the times of arrival
 
 
 class StreamReader:
-    """A reader of a stream or camera, with the methods of `VideoReader`.
+    """A reader of a stream or camera that reconnects after interruptions; its attributes are as in `VideoReader`.
 
     After an interruption, a stream that has an end, such as a video file at an address, continues with the next frame.
 
     A live stream begins with the first image that can be decoded, which may be seconds after the first packet. After an
-    interruption its frame times include the time that passed, so that the gap stays visible in the video. `gave_up` is
-    the reason why reading ended before the end of the stream, if it did.
+    interruption its frame times include the time that passed, so that the gap stays visible in the video.
+
+    `gave_up` is a message that says why reading ended before the end of the stream; None if it did not.
 
     Args:
         opening: the parameters for opening the stream.
@@ -53,7 +54,7 @@ class StreamReader:
         self._by_clock = self._reader.is_untimed and self._reader.bytes is None
         self.time_base = _CLOCK if self._by_clock else self._reader.time_base
         self.gave_up: str | None = None
-        self._failed = 0  # tries since the last frame
+        self._failed = 0  # attempts to reconnect since the last frame
         self._last_pts, self._end = -1, 0
 
     def __enter__(self) -> Self:
@@ -85,7 +86,7 @@ class StreamReader:
                 is_first = self._last_pts < 0 and not (self._by_clock or self._has_an_end())
                 if isinstance(item, av.Packet):
                     if is_first:
-                        continue  # sound of images that nobody could see
+                        continue  # sound before the first image
                     if self._sound_kinds.get(item.stream_index) == _kinds(self._reader.sound)[item.stream_index]:
                         yield _later(item, round(shift * self.time_base / item.time_base))
                     continue
@@ -109,7 +110,7 @@ class StreamReader:
             return StoredFrame(
                 frame.image, max(now - self._zero, self._last_pts + 1), round(1 / self.rate / self.time_base)
             )
-        scale = self._reader.time_base / self.time_base  # 1, unless it came back in another form
+        scale = self._reader.time_base / self.time_base  # 1, unless reconnecting changed the time base
         return replace(frame, pts=round(frame.pts * scale) + shift, duration=max(1, round(frame.duration * scale)))
 
     def _has_an_end(self) -> bool:
@@ -118,15 +119,15 @@ class StreamReader:
     def _is_at_its_end(self) -> bool:
         if self._reader.broke_off or not self._has_an_end():
             return False
-        # of a file whose bytes all came, an estimated duration says nothing
+        # if all bytes of a file arrived, an estimated duration does not show that something is missing
         duration = self._reader.stated_duration if self._reader.bytes is not None else self._reader.duration
         return duration is None or float(self._end * self.time_base) + MISSING_SECONDS >= duration
 
     def _opened_again(self) -> bool:
         error = self._reader.broke_off
-        reason = reason_of(error) if error else "it ended"
+        reason = reason_of(error) if error else "the stream ended"
         second = float(self._end * self.time_base)
-        self._reader.__exit__(None, None, None)  # a camera can be open but once
+        self._reader.__exit__(None, None, None)  # a camera can be opened only once at a time
         while self._failed < self._tries:
             wait = min(FIRST_WAIT * 2**self._failed, LONGEST_WAIT)
             self._failed += 1
@@ -140,7 +141,7 @@ class StreamReader:
                 reader = VideoReader(self._opening, hardware=self._hardware)
             except VideoError as failure:
                 cause = failure.__cause__
-                reason = reason_of(cause) if isinstance(cause, av.FFmpegError) else "it holds no images"
+                reason = reason_of(cause) if isinstance(cause, av.FFmpegError) else "the stream holds no images"
                 continue
             self._reader = reader
             return True

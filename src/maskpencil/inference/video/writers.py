@@ -29,19 +29,19 @@ from maskpencil.regions import region_facts
 from maskpencil.visualize import PAPER
 
 CRF = 19
-"""The constant rate factor of H.264: 18 looks like the original; 6 more halve the file, 6 less double it."""
+"""The constant rate factor of H.264: 18 looks like the original; raising it by 6 halves the size of the file."""
 
 MAX_FRAME_REGIONS = 2000
-"""The largest number of regions of a frame that are written; a noisy label map has more than 100,000."""
+"""The largest number of regions that are written for a frame; a noisy label map has more than 100,000."""
 
 PRESET = "superfast"
-"""The preset of the encoder; veryfast would make files a third smaller, but take 3 ms more per 720p frame."""
+"""The speed preset of the encoder; veryfast would make files a third smaller, but take 3 ms more per 720p frame."""
 
 MP4_SOUND = frozenset({"aac", "ac3", "alac", "eac3", "flac", "mp2", "mp3", "opus"})
 """The audio codecs that are copied into the MP4 unchanged."""
 
 _FRAGMENTS = {"movflags": "+frag_keyframe", "frag_duration": "2000000", "flush_packets": "1"}  # microseconds
-_BT709 = 1  # the code of matrix, primaries and transfer curve alike
+_BT709 = 1  # FFmpeg's code for the matrix, the primaries and the transfer curve
 _LIMITED_RANGE = 1
 
 
@@ -98,7 +98,7 @@ class VideoWriter(_Encoder):
         sound: Sequence[AudioStream] = (),
         is_live: bool = False,
     ) -> None:
-        # faststart: the index goes to the front, so that browsers play before all is loaded
+        # faststart: the index is at the front, so that browsers can play before the whole file is loaded
         layout = _FRAGMENTS if is_live else {"movflags": "+faststart"}
         # FFmpeg does not report that a fragment could not be written; Python does
         self._file = Path(path).open("wb") if is_live else None  # noqa: SIM115 - closed by __exit__
@@ -110,7 +110,7 @@ class VideoWriter(_Encoder):
         codec = self._stream.codec_context
         codec.time_base = time_base
         codec.sample_aspect_ratio = pixel_aspect
-        codec.flags |= Flags.frame_duration  # else the last frame of a video with uneven times has none
+        codec.flags |= Flags.frame_duration  # else the last of unevenly timed frames has no duration
         codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
         codec.color_range = _LIMITED_RANGE
         self._time_base = time_base
@@ -119,7 +119,7 @@ class VideoWriter(_Encoder):
         self._last_dts: dict[int, int] = {}
 
     def write(self, pixels: RGBImage, *, pts: int, duration: int) -> None:
-        """Add a frame, (H, W, 3); `pts` must increase from frame to frame."""
+        """Add a frame, (H, W, 3) uint8 RGB; `pts` must increase from frame to frame."""
         frame = self._reformatter.reformat(
             av.VideoFrame.from_ndarray(self._even(pixels), format="rgb24"),
             format="yuv420p",
@@ -154,7 +154,7 @@ class VideoWriter(_Encoder):
 
 
 def write_video(path: str | os.PathLike[str], frames: Iterable[RGBImage], *, frame_rate: float | Fraction) -> None:
-    """Write frames of one size, (H, W, 3) RGB each, as an MP4 video, whole or not at all.
+    """Write frames of one size, (H, W, 3) uint8 RGB each, as an MP4 video, whole or not at all.
 
     Only one frame is in memory at a time. `frame_rate` is in frames per second.
 
@@ -162,7 +162,7 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[RGBImage], *, fra
         VideoError: there are no frames, or their sizes differ.
         OutputError: the file cannot be written.
     """
-    rate = Fraction(frame_rate).limit_denominator(1001)  # 29.97 and its like are n / 1001
+    rate = Fraction(frame_rate).limit_denominator(1001)  # rates such as 29.97 are n / 1001
     remaining = iter(frames)
     first = next(remaining, None)
     if first is None:
@@ -193,7 +193,7 @@ def refuse_used_folder(folder: str | os.PathLike[str]) -> None:
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()):
         raise OutputError(
-            f"{folder}: is not empty; expected an empty folder for the frames; give another --out, or empty it"
+            f"{folder}: is not empty; expected an empty folder for the mask images; give another --out, or empty it"
         )
 
 
@@ -201,7 +201,7 @@ class MaskWriter(Protocol):
     """A writer of the label maps of a video; a context manager that completes the file or folder at its end."""
 
     def write(self, label_map: LabelMap, *, pts: int, duration: int) -> None:
-        """Add a frame's (H, W) class indices; `pts` must grow from frame to frame."""
+        """Add the label map (H, W) uint8 of the next frame; `pts` must increase from frame to frame."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -219,8 +219,8 @@ class MaskVideo(_Encoder):
         size: (height, width) of the label maps.
         frame_rate: frames per second, on average.
         time_base: the unit of `pts` and `duration`, in seconds.
-        is_live: whether the source may have no end; then the file gets no index, which would grow in memory, and no
-            duration.
+        is_live: whether the source may have no end; then the file has no duration, and no index, since the index would
+            grow in memory.
     """
 
     def __init__(
@@ -240,10 +240,10 @@ class MaskVideo(_Encoder):
         self._stream.height, self._stream.width = size
         self._stream.pix_fmt = "gray"
         self._stream.codec_context.time_base = self._time_base = time_base
-        self._stream.codec_context.color_range = ColorRange.JPEG  # all 256 levels, which no player may stretch
+        self._stream.codec_context.color_range = ColorRange.JPEG  # full range, so that no player stretches the levels
 
     def write(self, label_map: LabelMap, *, pts: int, duration: int) -> None:
-        """Add a frame's (H, W) class indices; `pts` must grow from frame to frame."""
+        """Add the label map (H, W) uint8 of the next frame; `pts` must increase from frame to frame."""
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(label_map), format="gray")
         frame.color_range = ColorRange.JPEG
         self._encode(frame, pts=pts, duration=duration)
@@ -251,6 +251,8 @@ class MaskVideo(_Encoder):
 
 class MaskFrames:
     """A writer of label maps as palette PNGs in a folder, 000001.png and so on; each file appears whole.
+
+    `colors` (K, 3) is the palette.
 
     Raises:
         OutputError: the folder is not empty.
@@ -261,7 +263,7 @@ class MaskFrames:
         refuse_used_folder(folder)
 
     def write(self, label_map: LabelMap, *, pts: int, duration: int) -> None:  # noqa: ARG002 - a PNG has no time
-        """Add a frame's (H, W) class indices."""
+        """Add the label map (H, W) uint8 of the next frame."""
         self._count += 1
         write_label_map(self._folder / f"{self._count:0{DIGITS}}.png", label_map, self._colors)
 
@@ -277,9 +279,9 @@ class MaskFrames:
 class RegionLines:
     """A writer of the regions of a video as JSON lines, one object per frame; a context manager that closes the file.
 
-    Each object has the number of the `frame`, from 1, its `time` in seconds, and its `regions` as in the regions of an
-    image, with polygons. Regions of fewer than `min_area` pixels are left out; in a frame with more than
-    `MAX_FRAME_REGIONS` regions `min_area` is larger, so that the largest are written.
+    Each object has the number of the `frame`, from 1, its `time` in seconds, its `min_area`, and its `regions`: the
+    entries of `region_facts`, and the polygons. Regions with fewer pixels than `min_area` are left out; in a frame with
+    more than `MAX_FRAME_REGIONS` regions `min_area` is larger, so that only the largest regions are written.
 
     Args:
         path: the file to write.
@@ -292,7 +294,7 @@ class RegionLines:
         self._file = Path(path).open("wb")  # noqa: SIM115 - closed by __exit__
 
     def write(self, prediction: Prediction, *, pts: int) -> None:
-        """Add the regions of a frame."""
+        """Add the regions of the next frame, shown at `pts`."""
         self._count += 1
         least = self._min_area
         areas = sorted((each.area for each in prediction.regions(min_area=least, polygons=False)), reverse=True)
@@ -330,7 +332,7 @@ class RawFrames:
         """Whether the reader has closed the pipe."""
 
     def write(self, page: RGBImage) -> None:
-        """Add a frame, (H, W, 3); wait while the reader is busy, and do nothing if it has closed the pipe."""
+        """Add a frame, (H, W, 3) uint8; wait while the reader is busy, and do nothing if the reader closed the pipe."""
         rest = memoryview(page.tobytes())
         try:
             while rest and not self.is_closed:
