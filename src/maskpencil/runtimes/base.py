@@ -19,17 +19,17 @@ from maskpencil.label_maps import LabelMap
 from maskpencil.runtimes.upsampling import Block, Floats, Size, Upsampling
 
 GPU_BATCH = 8
-"""The batch size that keeps a GPU busy."""
+"""The number of images in a batch that keeps a GPU busy."""
 
 ALIGNMENT = 32
-"""Tiles begin at multiples of this number of pixels, which is the stride of the coarsest features."""
+"""Tiles begin at multiples of this number of pixels: the stride of the coarsest features of a network."""
 
 BLENDED_OVERLAP = 256
 """The halo in pixels for networks whose receptive field is the whole image; their tiles are blended."""
 
 Finish = Literal["labels", "confidence", "probabilities", "logits"]
-"""The outputs for a block: labels; labels and the probabilities of the chosen classes; labels and the probabilities of
-all classes; or logits."""
+"""The outputs of `Runtime.finish`: "labels": only labels; "confidence": labels, and the probability of the chosen class
+of each pixel; "probabilities": labels, and the probabilities of all classes; "logits": only logits."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Wanted:
 
     @property
     def finish(self) -> Finish:
-        """The outputs to request from `Runtime.finish`: the cheapest from which the wanted maps can be computed."""
+        """The fastest outputs of `Runtime.finish` from which the wanted maps can be computed."""
         if self.entropy or self.class_index is not None:
             return "probabilities"
         return "confidence" if self.confidence else "labels"
@@ -55,8 +55,8 @@ class Wanted:
 class Maps:
     """The label maps (N, H, W) uint8 of images, and the maps that `Wanted` requests, (N, H, W) float32 each.
 
-    `confidence` is the probability of the chosen class, `probability` the probability of the requested class, both
-    0..1; for `entropy` see `relative_entropy`.
+    `confidence` is the probability of the chosen class, and `probability` the probability of the class
+    `Wanted.class_index`, both 0..1; for `entropy` see `relative_entropy`. Maps that were not requested are None.
     """
 
     labels: npt.NDArray[np.uint8]
@@ -71,7 +71,7 @@ class CoarseScores:
 
     Args:
         values: the logits, an array or a tensor on the device of the runtime; for tiled images only a band of rows.
-        working: the size (H, W) of the images as the network gets them.
+        working: the size (H, W) in pixels of the images that the network gets.
         first: the index of the first row of `values` in the logits of the whole image.
         rows: the number of rows of the logits of the whole image; by default the number of rows of `values`.
     """
@@ -88,6 +88,7 @@ class CoarseScores:
         return self.rows or int(height), int(width)
 
     def __len__(self) -> int:
+        """Return the number of images."""
         return int(self.values.shape[0])
 
 
@@ -96,8 +97,9 @@ class NetworkProfile:
     """The receptive field of a network and its memory use, see `torch_runtime.measure_profile`.
 
     Args:
-        receptive_radius: the largest distance in pixels, rounded up to a multiple of `ALIGNMENT`, from a coarse score
-            to a pixel on which it depends; None if scores depend on the whole image or on their position in it.
+        receptive_radius: the largest distance in pixels, rounded up to a multiple of `ALIGNMENT`, between a coarse
+            score and a pixel on which the score depends; None if scores depend on the whole image, or on their position
+            in the image.
         bytes_per_pixel: the estimated peak memory in bytes while the network runs, per pixel of the image.
     """
 
@@ -111,11 +113,14 @@ class NetworkProfile:
 
     @property
     def halo(self) -> int:
-        """The width in pixels of the margin around each tile that the network needs as context."""
+        """The width in pixels of the margin with which each tile is read, as context for the network."""
         return BLENDED_OVERLAP if self.receptive_radius is None else self.receptive_radius
 
     def tile_size(self, memory: int) -> int:
-        """Return the side in pixels of the largest square tiles that, with their halo, take at most `memory` bytes."""
+        """Return the side in pixels of the largest square tiles that, with their halo, take at most `memory` bytes.
+
+        The side is a multiple of `ALIGNMENT`, and at least `ALIGNMENT`, even if this takes more memory.
+        """
         side = math.isqrt(max(1, memory // self.bytes_per_pixel)) - 2 * self.halo
         return max(ALIGNMENT, side // ALIGNMENT * ALIGNMENT)
 
@@ -136,12 +141,12 @@ class Runtime(ABC):
 
     @property
     def title(self) -> str:
-        """The device, runtime and precision, in words."""
+        """The device, runtime and precision in words, such as "cpu by onnx in fp32"."""
         return f"{self.device} by {self.name} in {self.precision}"
 
     @property
     def graph_digest(self) -> str:
-        """The digest of the graph of a converted network; empty for a torch module."""
+        """The digest of the graph of a converted network; "" for a torch module."""
         return ""
 
     @property
@@ -151,14 +156,14 @@ class Runtime(ABC):
 
     @property
     def at_once(self) -> int:
-        """The largest number of images that are computed simultaneously, see `side_by_side`."""
+        """The largest number of images that the runtime computes simultaneously, see `side_by_side`."""
         return 1
 
     @contextmanager
     def side_by_side(self) -> Iterator[int]:
-        """Prepare for simultaneous predictions and yield the fastest number of threads.
+        """Prepare for simultaneous predictions and yield the number of threads at which they are fastest.
 
-        Within the block a single prediction may take longer.
+        Inside the `with` block a single prediction may take longer.
         """
         yield self.at_once
 
@@ -168,7 +173,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def fetched(self, scores: CoarseScores) -> Floats:
-        """Return the values of coarse scores as an array in main memory that no later call overwrites."""
+        """Return the values (N, K, h, w) of coarse scores as an array in main memory that no later call overwrites."""
 
     @property
     @abstractmethod
@@ -177,17 +182,18 @@ class Runtime(ABC):
 
     @abstractmethod
     def finish(self, scores: Any, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
-        """Compute one block of pixels (N, rows, columns) from the `values` of `CoarseScores`.
+        """Compute the outputs for one block of pixels from the `values` of `CoarseScores`.
 
-        The result depends on `kind`: (labels,) for labels, (labels, confidence) for confidence, (labels, probabilities
-        (N, K, rows, columns)) for probabilities, (logits (N, K, rows, columns),) for logits.
+        Returns:
+            The outputs that `kind` names, see `Finish`: labels (N, rows, columns) uint8, followed by confidence (N,
+            rows, columns) or probabilities (N, K, rows, columns) if requested; or only logits (N, K, rows, columns).
         """
 
     def maps(self, scores: CoarseScores, shown: Size, wanted: Wanted, *, rows: slice = slice(None)) -> Maps:
-        """Compute the maps of images of size `shown` (H, W), or of some rows of them, block by block to save memory.
+        """Compute the maps of images of size `shown` (H, W), or only of `rows`, block by block to save memory.
 
         Raises:
-            ModelError: the scores are not finite.
+            ModelError: the scores are NaN or infinite.
         """
         top, bottom, _ = rows.indices(shown[0])
         shape = (len(scores), bottom - top, shown[1])
@@ -215,7 +221,7 @@ class Runtime(ABC):
         """Compute the probabilities or logits of all classes, (N, K, H, W) float32, of images of size `shown` (H, W).
 
         Raises:
-            ModelError: the scores are not finite.
+            ModelError: the scores are NaN or infinite.
         """
         has_numbers = self.has_numbers(scores.values)
         result = np.empty((len(scores), self.upsampling.classes, *shown), np.float32)
@@ -227,7 +233,7 @@ class Runtime(ABC):
     def has_numbers(self, values: Any) -> Any:
         """Check whether the `values` of `CoarseScores` are all finite.
 
-        The result is a scalar array or tensor. A GPU checks in the background: only `bool` of the result waits for it.
+        The result is a scalar array or tensor. A GPU checks in the background; only `bool(result)` waits for the GPU.
         """
         return np.isfinite(values).all()
 
@@ -247,7 +253,7 @@ class Runtime(ABC):
 
 
 def _fill(maps: Maps, place: tuple[slice, ...], labels: LabelMap, probabilities: Floats, wanted: Wanted) -> None:
-    """Compute the wanted maps of a block from its probabilities (N, K, rows, columns), and write them at `place`."""
+    """Compute the wanted maps of a block from its probabilities (N, K, rows, columns), and put them into `maps`."""
     if maps.confidence is not None:
         maps.confidence[place] = np.take_along_axis(probabilities, labels[:, None].astype(np.int64), axis=1)[:, 0]
     if maps.probability is not None and wanted.class_index is not None:
@@ -257,9 +263,9 @@ def _fill(maps: Maps, place: tuple[slice, ...], labels: LabelMap, probabilities:
 
 
 def relative_entropy(probabilities: Floats) -> Floats:
-    """Return the entropy (N, H, W) of probabilities (N, K, H, W), divided by its maximum, log K.
+    """Return the entropy (N, H, W) of probabilities (N, K, H, W), divided by the largest possible entropy, log K.
 
-    It is 0 if one class is certain, and 1 if all classes are equally likely.
+    The result is 0 if one class is certain, and 1 if all classes are equally probable.
     """
     terms = probabilities * np.log(probabilities.clip(min=np.finfo(np.float32).tiny))
     entropy: Floats = (-terms.sum(axis=1) / np.log(max(2, probabilities.shape[1]))).clip(0, 1)
@@ -267,12 +273,12 @@ def relative_entropy(probabilities: Floats) -> Floats:
 
 
 def joined_maps(bands: Sequence[Maps]) -> Maps:
-    """Join the maps of bands of rows, given from top to bottom, to the maps of whole images."""
+    """Join the maps of bands of rows, given from top to bottom, into the maps of whole images."""
     return _together(bands, axis=1)
 
 
 def stacked_maps(images: Sequence[Maps]) -> Maps:
-    """Stack the maps of several images of one size."""
+    """Stack the maps of several images of one size along the axis N."""
     return _together(images, axis=0)
 
 

@@ -25,16 +25,16 @@ _EXAMPLE = (2, 64, 96, 3)
 
 
 def add_graph(folder: Path, *, warn: Callable[[str], None]) -> None:
-    """Add the graph of the network to a model folder; if that fails, call `warn` with the reason."""
+    """Convert the network of a model folder and add its graph to the folder; on failure call `warn` with a message."""
     try:
         with folder_written_whole(folder / GRAPH) as place:
             write_graph(folder, place, "openvino")
-    except (ConfigError, ModelError, OutputError) as error:  # the model itself is whole
+    except (ConfigError, ModelError, OutputError) as error:  # the model folder is complete without a graph
         warn(f"warning: the model folder has no graph for CPUs, so its first prediction on a CPU takes longer: {error}")
 
 
 def write_graph(folder: Path, place: Path, form: Form) -> None:
-    """Write the graph of a model folder's network into the folder `place`.
+    """Convert the network of a model folder, and write the graph and `network.json` into the folder `place`.
 
     A graph for OpenVINO is written without the weights, a graph for ONNX Runtime with the weights.
 
@@ -49,9 +49,9 @@ def write_graph(folder: Path, place: Path, form: Form) -> None:
 
 
 def facts_of(network: Network, *, of: Path) -> dict[str, Any]:
-    """Return the content of `network.json`, see `graph_files`, for the graph of a network; `of` is its model folder."""
+    """Return the content of `network.json` for the graph of a network, see `graph_files`; `of` is the model folder."""
     upsampling = upsampling_of(network)
-    # coarse scores that are not in place are never cut into tiles, whatever the network needs
+    # if coarse scores are not in place, images are never cut into tiles, so nothing is measured
     profile = measure_profile(network) if upsampling.in_place else NetworkProfile(None, 1)
     plain = {name: value for name, value in asdict(upsampling).items() if name != "kernel"}
     learned = upsampling.kernel is not None and upsampling.stride
@@ -77,11 +77,11 @@ class _Normalized(nn.Module):
 
 
 class _Weightless(nn.Module):
-    """A module that computes the same as `_Normalized`, but takes the weights with the given names as inputs."""
+    """A module that computes the same as `_Normalized`, but takes the tensors with the given names as inputs."""
 
     def __init__(self, normalized: _Normalized, names: Sequence[str]) -> None:
         super().__init__()
-        self.hidden = (normalized,)  # not a layer of this one, so tracing records none of its tensors
+        self.hidden = (normalized,)  # in a tuple, so torch does not register it and tracing does not record its tensors
         self.names = names
 
     def forward(self, pixels: Tensor, *tensors: Tensor) -> Tensor:
@@ -99,9 +99,9 @@ class _Weightless(nn.Module):
 def convert_network(parts: ModelParts, path: Path, *, form: Form, source: Path) -> None:
     """Convert a network to a graph from images (N, H, W, 3) uint8 of any size to coarse scores, and write it to `path`.
 
-    The graph includes the normalization. A graph for OpenVINO has the weights as inputs, each under its name in the
-    state dict; a graph for ONNX Runtime contains the weights. The network cannot be used afterwards. `source` is the
-    model folder, for error messages.
+    The graph includes the normalization. A graph for OpenVINO has the weights as inputs, each with its name in the
+    state dict; a graph for ONNX Runtime contains the weights. The network in `parts` cannot be used afterwards.
+    `source` is the model folder, for error messages.
 
     Raises:
         ConfigError: a required package is not installed.
@@ -110,9 +110,9 @@ def convert_network(parts: ModelParts, path: Path, *, form: Form, source: Path) 
     normalized = _Normalized(parts.model.cpu().eval(), parts.preprocessing)
     try:
         with warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")  # of what tracing would fix; the sizes it records stay free
+            warnings.simplefilter("ignore")  # about values that tracing fixes; image sizes stay dynamic
             (_to_openvino if form == "openvino" else _to_onnx)(normalized, path)
-    except RuntimeError as error:  # what the converters raise for layers that they do not know
+    except RuntimeError as error:  # raised by the converters for unsupported layers
         raise ModelError(
             f"{source}: {parts.model.config.title} cannot be run by {form} ({first_line(error)}); use --runtime torch"
         ) from error
@@ -145,7 +145,7 @@ def _to_onnx(normalized: _Normalized, path: Path) -> None:
         normalized,
         (torch.zeros(_EXAMPLE, dtype=torch.uint8),),
         os.fspath(path),
-        dynamo=False,  # symbolic shapes would grow without end in networks that pad by the size of their features
+        dynamo=False,  # with it, symbolic shapes grow without end in networks that pad by the size of their features
         opset_version=18,
         input_names=[PIXELS],
         output_names=["cells"],

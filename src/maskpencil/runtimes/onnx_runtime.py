@@ -1,4 +1,4 @@
-"""Run networks by ONNX Runtime on the CPU. Without torch."""
+"""Run networks by ONNX Runtime on the CPU, without torch."""
 
 from collections.abc import Sequence
 from threading import Lock
@@ -14,11 +14,11 @@ from maskpencil.runtimes.graph_cache import ConvertedRuntime, PreparedNetwork
 from maskpencil.runtimes.upsampling import Block, Floats, Upsampling
 
 _IR, _OPSET = 10, 18
-"""The ONNX versions of `finish_graph`, which every ONNX Runtime in use supports."""
+"""The versions of the ONNX format and its operators in `finish_graph`; every ONNX Runtime in use supports them."""
 
 
 class OnnxRuntime(ConvertedRuntime):
-    """A runtime that runs a network converted to ONNX, on the CPU in float32.
+    """A runtime that runs a network converted to ONNX on the CPU, in float32.
 
     Args:
         prepared: the converted network.
@@ -62,11 +62,11 @@ class OnnxRuntime(ConvertedRuntime):
 
 
 def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> bytes:
-    """Build the graph that computes the outputs `kind` of a block of pixels, see `Finish`, from coarse scores.
+    """Build the graph that computes the outputs for a block of pixels, see `Finish`, from coarse scores.
 
-    The graph first applies the learned upsampling, if the network has one. With `mixed`, it then multiplies the result
-    by the interpolation matrices of the block's rows and columns, which are two more inputs. Without `mixed`, the
-    caller cuts the block out of the outputs.
+    If the network has a learned upsampling, the graph applies it first. With `mixed`, the graph then multiplies the
+    result by the interpolation matrices of the block's rows and columns, which are two more inputs. Without `mixed`,
+    the caller cuts the block out of the outputs.
     """
     with needed_for("--runtime onnx"):
         from onnx import TensorProto, helper, numpy_helper

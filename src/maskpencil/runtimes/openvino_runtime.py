@@ -1,4 +1,4 @@
-"""Run networks by OpenVINO on CPUs. Without torch."""
+"""Run networks by OpenVINO on CPUs, without torch."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,11 +20,11 @@ from maskpencil.runtimes.graph_cache import ConvertedRuntime, PreparedNetwork
 from maskpencil.runtimes.upsampling import Block, Floats, Upsampling
 
 _MAX_AT_ONCE = 4
-"""The largest number of images that run simultaneously; each image takes memory."""
+"""The largest number of images that are computed simultaneously; each of these images takes memory."""
 
 _KERNELS_KEPT = {"LATENCY": 256, "THROUGHPUT": 128}
-"""The number of compiled layers that OpenVINO may keep in memory, by performance hint, per stream; the default is
-5,000.
+"""The number of compiled layers that OpenVINO may keep in memory for each of its streams, by performance hint; the
+default is 5,000.
 
 A layer is compiled for one image size. Each image size needs about two compiled layers, of half a MiB each, so that
 images of a hundred sizes are computed without compiling a layer twice.
@@ -42,7 +42,7 @@ _first_use = Lock()
 
 
 class OpenVINORuntime(ConvertedRuntime):
-    """A runtime that runs a network converted to OpenVINO's format, on the CPU.
+    """A runtime that runs a network converted to OpenVINO's format on the CPU.
 
     Args:
         prepared: the converted network.
@@ -56,7 +56,7 @@ class OpenVINORuntime(ConvertedRuntime):
         _initialize_bindings()
         with _few_primitives_kept():
             self._for_one = _Compiled(prepared, precision, "LATENCY")
-        self._many, self._lock = 0, Lock()  # how many blocks of `side_by_side` there are now
+        self._many, self._lock = 0, Lock()  # the number of open blocks of `side_by_side`
 
     @cached_property
     def _for_many(self) -> "_Compiled":
@@ -69,7 +69,7 @@ class OpenVINORuntime(ConvertedRuntime):
 
     @property
     def at_once(self) -> int:
-        """The largest number of images that are computed simultaneously."""
+        """The largest number of images that the runtime computes simultaneously, see `Runtime.at_once`."""
         return self._for_many.network.at_once if self._many else 1
 
     @contextmanager
@@ -77,9 +77,9 @@ class OpenVINORuntime(ConvertedRuntime):
         """Prepare for simultaneous predictions, see `Runtime.side_by_side`."""
         with self._lock:
             self._many += 1
-            _ = self._for_many  # compiled by one thread alone
+            _ = self._for_many  # compiled here, so that only one thread compiles
         try:
-            yield self.at_once + 1  # the next is ready when one is done: no core waits
+            yield self.at_once + 1  # one more than run at once, so that no core waits for the next image
         finally:
             with self._lock:
                 self._many -= 1
@@ -91,7 +91,7 @@ class OpenVINORuntime(ConvertedRuntime):
             return CoarseScores(values.copy(), (pixels.shape[1], pixels.shape[2]))
 
     def finish(self, scores: Floats, block: Block, kind: Finish) -> tuple[npt.NDArray[Any], ...]:
-        """Compute one block of the result in full size from the coarse scores, see `Runtime.finish`."""
+        """Compute one block of pixels from the values of coarse scores, see `Runtime.finish`."""
         down, across = block.down, block.across
         inputs = [np.ascontiguousarray(scores[..., down.span, across.span])]
         if down.matrix is not None and across.matrix is not None:
@@ -114,7 +114,7 @@ class _Compiled:
             "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT[hint],
         }
         self._prepared = prepared
-        others = choose_precision("auto", "cpu") if precision == "int8" else precision  # what int8 leaves out
+        others = choose_precision("auto", "cpu") if precision == "int8" else precision  # of float layers
         self.network = _Requests(prepared.compiled_network(_core(), self._with(_PRECISIONS[others])))
         self._finishes: dict[tuple[Finish, bool], _Requests] = {}
         self._lock = Lock()
@@ -134,11 +134,11 @@ class _Compiled:
 
 
 def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> openvino.Model:
-    """Build the graph that computes the outputs `kind` of a block of pixels, see `Finish`, from coarse scores.
+    """Build the graph that computes the outputs for a block of pixels, see `Finish`, from coarse scores.
 
-    The graph first applies the learned upsampling, if the network has one. With `mixed`, it then multiplies the result
-    by the interpolation matrices of the block's rows and columns, which are two more inputs. Without `mixed`, the
-    caller cuts the block out of the outputs.
+    If the network has a learned upsampling, the graph applies it first. With `mixed`, the graph then multiplies the
+    result by the interpolation matrices of the block's rows and columns, which are two more inputs. Without `mixed`,
+    the caller cuts the block out of the outputs.
     """
     scores = op.parameter([-1, upsampling.classes, -1, -1], np.float32, name="scores")
     inputs, logits = [scores], scores
@@ -159,7 +159,7 @@ def finish_graph(upsampling: Upsampling, kind: Finish, *, mixed: bool) -> openvi
 
 
 def _outputs(logits: Any, kind: Finish) -> list[Any]:
-    """Return the nodes that compute outputs from `logits` (N, K, H, W); `kind` says which, see `Finish`."""
+    """Return the nodes that compute the outputs `kind`, see `Finish`, from `logits` (N, K, rows, columns)."""
     if kind == "logits":
         return [logits]
     axis = op.constant(np.array([1], np.int64))
@@ -200,8 +200,8 @@ def _initialize_bindings() -> None:
     """Initialize OpenVINO's tables of number types in one thread, before another thread can use them.
 
     OpenVINO's Python binding creates these tables at their first use, in a C++ static initializer that releases the
-    interpreter lock while it imports NumPy. If two threads use them first at the same time, they deadlock: one waits
-    for the initializer while it holds the interpreter lock, the other waits for the lock inside the initializer.
+    interpreter lock while it imports NumPy. Two threads whose first uses coincide deadlock: one waits for the
+    initializer while it holds the interpreter lock, the other waits for the lock inside the initializer.
     """
     with _first_use:
         for number in (np.uint8, np.float32):
@@ -214,8 +214,8 @@ def _initialize_bindings() -> None:
 def _few_primitives_kept() -> Iterator[None]:
     """Limit oneDNN's cache of primitives; this has an effect only if oneDNN is first used inside the `with` block.
 
-    oneDNN reads the limit from an environment variable at its first use. If this variable is set already, it is left as
-    it is; otherwise it is removed after the block.
+    oneDNN reads the limit from an environment variable at its first use. If the user has set this variable, it is not
+    changed; otherwise it is removed after the block.
     """
     name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
     with _first_use:
@@ -224,7 +224,7 @@ def _few_primitives_kept() -> Iterator[None]:
         try:
             yield
         finally:
-            if not is_given:  # another library of the process, such as torch, has a oneDNN of its own
+            if not is_given:  # other libraries in this process, such as torch, have their own oneDNN
                 del os.environ[name]
 
 
