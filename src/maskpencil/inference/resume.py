@@ -35,7 +35,7 @@ size and time of each result."""
 
 
 class Resume:
-    """The record in a folder of results, which says what images need not be segmented again; a context manager.
+    """The record in a folder of results of images that need not be segmented again; a context manager that closes it.
 
     Args:
         out: the folder of results.

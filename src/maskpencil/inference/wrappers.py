@@ -41,7 +41,7 @@ class _Wrapper(Predictor):
         return side_by_side(self.segmenter)
 
     def origin(self) -> dict[str, object] | None:
-        """Return the segmenter's origin and the wrapper's settings, see `Predictor.origin`; None if that is None."""
+        """Return the segmenter's origin and the wrapper's settings, see `Predictor.origin`; None without an origin."""
         inner = getattr(self.segmenter, "origin", lambda: None)()
         settings = {name: value for name, value in vars(self).items() if isinstance(value, bool | int | float | tuple)}
         return None if inner is None else {"wrapper": type(self).__name__, "settings": settings, "segmenter": inner}

@@ -1,8 +1,8 @@
 """Convert and compile the networks of model folders, and keep the results in the user's cache.
 
-Names in the cache are digests of everything that is executed, and its files are verified whenever they are read;
+Names in the cache are digests of everything that is executed. Cached files are verified whenever they are read, and
 damaged files are replaced. A model folder therefore cannot change the predictions of another model folder. The cache is
-used only if no other user can write to it. Torch is imported only for converting.
+used only if no other user can write to it. Torch is imported only to convert networks.
 """
 
 import hashlib
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     import openvino
 
 VERSION = 4
-"""The version of the cache, part of every name in it; increase it to convert all networks again."""
+"""The version of the cache, part of every name in the cache; a higher version converts all networks again."""
 
 COMPILED = "compiled"
 """The folder in the cache for networks that OpenVINO compiled for this machine."""
 
 INT8 = "int8"
-"""The folder in a model folder for its network in int8."""
+"""The subfolder of a model folder for the quantized network (int8)."""
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -88,7 +88,7 @@ class PreparedNetwork:
         return self.stored.files[GRAPHS[self.form]]
 
     def openvino_model(self) -> Any:
-        """Return an `openvino.Model` with its weights.
+        """Return an `openvino.Model` of the graph with the weights of the model folder.
 
         Raises:
             ModelError: the weights do not fit the graph or are not numbers; or the graph came with the model folder
@@ -97,7 +97,7 @@ class PreparedNetwork:
         return openvino_model(self.stored, self.source, self.folder, is_foreign=self.is_foreign)
 
     def compiled_network(self, core: "openvino.Core", settings: Mapping[str, Any]) -> "openvino.CompiledModel":
-        """Compile the graph for this machine's CPU, or read it from the cache.
+        """Read the network, compiled for this machine's CPU, from the cache, or compile the graph.
 
         Raises:
             ModelError: see `openvino_model`; or OpenVINO cannot run the network.
@@ -113,7 +113,9 @@ class PreparedNetwork:
     def compiled(
         self, name: str, core: "openvino.Core", graph: Callable[[], Any], settings: Mapping[str, Any]
     ) -> "openvino.CompiledModel":
-        """Compile the graph that the function `graph` returns, or read the compiled graph `name` from the cache.
+        """Read the compiled graph `name` from the cache, or compile the graph that `graph()` returns.
+
+        A newly compiled graph is kept in the cache.
 
         Raises:
             ModelError: OpenVINO cannot run the graph.
@@ -150,8 +152,7 @@ class ConvertedRuntime(Runtime):
 
     Args:
         prepared: the converted network.
-        precision: the number format of the convolutions.
-
+        precision: the number format of the convolutions: fp32, bf16 or int8.
     """
 
     def __init__(self, prepared: PreparedNetwork, *, precision: str) -> None:
@@ -175,7 +176,7 @@ class ConvertedRuntime(Runtime):
 
 
 def quantized_network(folder: Path) -> PreparedNetwork | None:
-    """Return the int8 network of a model folder; None if the model was not quantized.
+    """Return the quantized network (int8) of a model folder; None if the model was not quantized.
 
     Raises:
         ModelError: the int8 network is damaged, or belongs to other weights.
@@ -197,7 +198,7 @@ def quantized_network(folder: Path) -> PreparedNetwork | None:
 
 
 def of_weights(weights: str) -> list[object]:
-    """Return the entry "of" in the `network.json` of an int8 graph, which identifies its network: ["int8", weights].
+    """Return the entry "of" in the `network.json` of an int8 graph, which identifies the network: ["int8", weights].
 
     `weights` is the `fingerprint` of the model folder.
     """
@@ -205,12 +206,14 @@ def of_weights(weights: str) -> list[object]:
 
 
 def prepared_network(folder: Path, form: Form) -> PreparedNetwork:
-    """Return the network of a model folder, with the graph in the folder or in the cache, or with a newly exported one.
+    """Return the network of a model folder, with the graph from the folder or from the cache, else with a new graph.
 
-    The new graph is kept in the cache; if the cache cannot be used, the graph is lost when this process ends.
+    A new graph is kept in the cache; if the cache cannot be used, the graph is lost when this process ends.
 
     Raises:
-        ModelError: the folder is damaged, its tensors do not fit, or the runtime cannot run the network.
+        ConfigError: a package that the conversion needs, such as onnx, is not installed.
+        ModelError: the folder is damaged, its tensors do not fit its config, or the runtime cannot run the network; or
+            the network must be converted, but torch is not installed.
         OutputError: there is no room for temporary files.
     """
     weights = fingerprint(folder)
@@ -278,12 +281,12 @@ def _imported(core: "openvino.Core", path: Path, settings: Mapping[str, Any]) ->
     size = kept_size(path)
     if not size:
         return None
-    tensor = openvino.Tensor(openvino.Type.u8, openvino.Shape([size]))  # which OpenVINO holds as long as it needs it
+    tensor = openvino.Tensor(openvino.Type.u8, openvino.Shape([size]))  # OpenVINO keeps a reference to it
     if not read_kept(path, tensor.data):
         return None
     try:
         return core.import_model(tensor, "CPU", dict(settings))
-    except RuntimeError:  # of another build of OpenVINO
+    except RuntimeError:  # it was compiled by another build
         return None
 
 
@@ -321,7 +324,7 @@ def is_own(folder: Path) -> bool:
 
 
 def keep_folder(place: Path, write: Callable[[Path], None]) -> None:
-    """Create the folder `place` atomically with the content that `write` writes; a damaged folder is replaced.
+    """Create the folder `place` atomically with the files that `write` creates; an existing folder is replaced.
 
     Several processes may do this at the same time. If the folder cannot be written, nothing is stored.
     """
@@ -335,7 +338,7 @@ def keep_folder(place: Path, write: Callable[[Path], None]) -> None:
             elif place.exists():
                 place.rename(old)
             ready.rename(place)
-    except OSError:  # another process was faster, or the disk is full: it is made again when it is needed
+    except OSError:  # another process was faster, or the disk is full: the folder is made again when it is needed
         return
 
 
@@ -365,7 +368,7 @@ def kept_size(path: Path) -> int:
 
 
 def read_kept(path: Path, array: Bytes) -> bool:
-    """Read a file that `keep_bytes` wrote, and fill `array` with its content; return False if missing or damaged.
+    """Fill `array` with the content of a file that `keep_bytes` wrote; return False if the file is missing or damaged.
 
     The size of `array` must be that returned by `kept_size`.
     """

@@ -2,8 +2,8 @@
 
 The folder `graph` holds `cells.xml` and `cells.bin` in OpenVINO's form. The inputs of this graph are images and the
 weights, under their names in `model.safetensors`. The file `network.json` holds the last upsampling, the receptive
-field and memory use, the `graph_fingerprint` of the network, and a digest of all files. A graph with a wrong digest or
-of another network is not used.
+field and memory use, the `graph_fingerprint` of the network, and a digest of all files. A graph is not used if its
+digest is wrong or if it is the graph of another network.
 
 A graph is untrusted. Its XML is parsed and checked here, and OpenVINO reads only XML that is written from the parsed
 values.
@@ -88,7 +88,10 @@ _OPSETS = frozenset(f"opset{number}" for number in range(1, 17))
 
 @dataclass(frozen=True)
 class StoredGraph:
-    """A graph whose digest was verified: the content of its files by name, and `facts`, those of `network.json`."""
+    """A graph whose digest was verified.
+
+    `files` is the content of its files by name, without `network.json`; `facts` is the content of `network.json`.
+    """
 
     files: Mapping[str, bytes]
     facts: Mapping[str, Any]
@@ -110,9 +113,9 @@ class StoredGraph:
 
 
 def carried_graph(folder: Path) -> StoredGraph | None:
-    """Read the graph of a model folder.
+    """Read the graph, in OpenVINO's format, that a model folder contains.
 
-    Return None if the folder has no graph, or if the graph is damaged or of another network.
+    Return None if the folder has no graph, or if the graph is damaged or belongs to another network.
     """
     try:
         stored = read_graph(folder / GRAPH, "openvino")
@@ -151,11 +154,11 @@ def read_graph(place: Path, form: Form) -> StoredGraph:
 
 def damaged(place: Path, reason: str) -> ModelError:
     """Return the error that says why the graph in the folder `place` cannot be used."""
-    return ModelError(f"{place}: is damaged ({reason}); remove this folder; it is made again if torch is installed")
+    return ModelError(f"{place}: is damaged ({reason}); remove this folder; a new graph is made if torch is installed")
 
 
 def seal(place: Path, facts: Mapping[str, Any], form: Form) -> None:
-    """Write the facts and the digest of all files into the folder `place` of a graph.
+    """Complete a graph in the folder `place`: write `network.json` with the facts and the digest of all files.
 
     Raises:
         OSError: a file cannot be read or written.
@@ -165,10 +168,10 @@ def seal(place: Path, facts: Mapping[str, Any], form: Form) -> None:
 
 
 def save_openvino(model: Any, path: Path) -> None:
-    """Write an `openvino.Model`, uncompressed, as PATH and the .bin file beside it.
+    """Write an `openvino.Model` as the XML file `path` and a .bin file beside it, without compression to float16.
 
     Raises:
-        OSError: a file cannot be written; raised also in place of OpenVINO's RuntimeError.
+        OSError: a file cannot be written; OpenVINO's RuntimeError also becomes an OSError.
     """
     import openvino
 
@@ -184,7 +187,7 @@ def after_graph(stored: StoredGraph, folder: Path) -> tuple[Upsampling, NetworkP
     A learned kernel of the upsampling is read from the model folder.
 
     Raises:
-        ModelError: the weights are damaged, or do not fit.
+        ModelError: the weights are damaged, or the learned kernel has the wrong shape.
     """
     facts = stored.facts
     upsampling, name = Upsampling(**facts["upscoring"]), facts["kernel"]
@@ -201,7 +204,7 @@ def after_graph(stored: StoredGraph, folder: Path) -> tuple[Upsampling, NetworkP
 
 
 def openvino_model(stored: StoredGraph, place: Path, folder: Path, *, is_foreign: bool) -> Any:
-    """Make an `openvino.Model` of a graph, read from the folder `place`, with the weights of a model folder.
+    """Build an `openvino.Model` from a graph, which was read from the folder `place`, and a model folder's weights.
 
     Raises:
         ModelError: the weights do not fit the graph or are not numbers; or the graph came with the model folder
@@ -229,7 +232,7 @@ def _refuse_other_output(model: Any, classes: int) -> None:
 
 
 def _fill(model: Any, folder: Path) -> None:
-    """Replace the inputs of a graph that are named after weights by the weights of a model folder."""
+    """Replace the inputs of a model that are named after weights by constants, the weights of a model folder."""
     import openvino
     from openvino import opset13 as op
 
@@ -252,7 +255,7 @@ def _fill(model: Any, folder: Path) -> None:
 
 
 def read_arrays(folder: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
-    """Read tensors, by default all, of a model folder's weights without torch.
+    """Read the tensors `names`, by default all tensors, from the weights of a model folder, without torch.
 
     Raises:
         ModelError: the tensors cannot be read, or hold NaN or infinity.
@@ -263,7 +266,7 @@ def read_arrays(folder: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
     try:
         with weights_file(folder), safe_open(weights, framework="numpy") as tensors:
             arrays = {name: tensors.get_tensor(name) for name in names or tensors.keys()}
-    except (SafetensorError, OSError, TypeError) as error:  # TypeError: numbers that NumPy does not know
+    except (SafetensorError, OSError, TypeError) as error:  # TypeError: a number type that NumPy lacks
         raise ModelError(f"{weights}: cannot be read as weights ({error}); copy or download it again") from error
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -272,9 +275,9 @@ def read_arrays(folder: Path, *names: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def graph_name(folder: Path) -> list[object]:
-    """Return the entry "of" in the `network.json` of a graph, which identifies its network.
+    """Return the entry "of" in the `network.json` of a graph, which identifies the network.
 
-    It is a list: the version of the graph folder's content, and the `graph_fingerprint` of the model folder.
+    The entry is a list: the version of the graph folder's content, and the `graph_fingerprint` of the model folder.
     """
     return [_VERSION, graph_fingerprint(folder)]
 
@@ -337,7 +340,7 @@ def _checked_facts(value: object, what: str) -> dict[str, Any]:
 
 
 def checked_xml(content: bytes, data: int) -> bytes:
-    """Check the XML of a graph whose file of constants has `data` bytes; return it serialized anew.
+    """Check the XML of a graph whose file of constants has `data` bytes; return the parsed XML as new text.
 
     Raises:
         ValueError: the XML is not accepted.
@@ -363,7 +366,7 @@ def checked_xml(content: bytes, data: int) -> bytes:
 def refuse_too_large(model: Any) -> None:
     """Check that an `openvino.Model` takes little memory for a small image.
 
-    The model gets the shape of a small image for the check, and its former, dynamic shape again if it passes.
+    For the check the model gets the shape of a small image; if the check passes, its dynamic shape is restored.
 
     Raises:
         ValueError: the model is too large, or does not have exactly one input for pixels and one output of coarse

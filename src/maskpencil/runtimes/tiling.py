@@ -1,4 +1,4 @@
-"""Segment images of any size in tiles, with the same result as the whole image. Without torch."""
+"""Segment images of any size in tiles, with the same result as for the whole image, without torch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from maskpencil.runtimes.base import ALIGNMENT, CoarseScores, Maps, NetworkProfi
 from maskpencil.runtimes.upsampling import Floats, Size
 
 Part: TypeAlias = "slice[int, int, None]"
-"""Some rows or columns: from the first to the one after the last."""
+"""A range of rows or columns: from the first index to the index after the last."""
 
 
 class Windows(Protocol):
@@ -28,7 +28,7 @@ class Windows(Protocol):
 
 @dataclass(frozen=True)
 class ArrayWindows:
-    """Windows of an image in memory."""
+    """An image (H, W, 3) uint8 in memory, read as `Windows`."""
 
     pixels: RGBImage
 
@@ -45,11 +45,11 @@ class ArrayWindows:
 def tiled_maps(
     runtime: Runtime, image: Windows, wanted: Wanted, *, profile: NetworkProfile, tile: int, start: int = 0
 ) -> Iterator[tuple[slice, Maps]]:
-    """Segment an image in tiles and yield bands of whole rows with their maps, from the row `start` on.
+    """Segment an image in tiles, and yield bands of whole rows with their maps, beginning with the row `start`.
 
     The image is cut into square tiles with sides of `tile` pixels, a multiple of `ALIGNMENT`, from its upper left
-    corner. Each tile is read with a halo that contains all pixels on which its scores depend, so that the scores equal
-    the scores of the whole image. If scores depend on the whole image, the scores of overlapping tiles are blended
+    corner. Each tile is read with a halo that contains all pixels on which its scores depend, so that the scores are
+    the same as for the whole image. If scores depend on the whole image, the scores of overlapping tiles are blended
     instead. Only one band of scores is in memory at a time, or all scores of the image if tiles are blended.
     """
     height, width = image.size
@@ -58,7 +58,7 @@ def tiled_maps(
     bands = _blended_bands if not profile.exact else _exact_bands
     kept: Floats | None = None
     done = start
-    # a pixel needs the scores around it: rows near the end of a band wait for the next, with the band's last scores
+    # a pixel needs the scores around it: the last rows of a band are computed with the next band, from `kept` scores
     first_band = max(0, start // tile - 1) * tile
     for top, values in bands(runtime, image, grid, profile=profile, tile=tile, stride=stride, first=first_band):
         held = values if kept is None else np.concatenate([kept, values], axis=2)
@@ -140,6 +140,6 @@ def _end(start: int, tile: int, window: Part, length: int, scores: int, stride: 
 
 
 def _ramp(length: int) -> npt.NDArray[np.float32]:
-    """Return `length` weights that grow linearly from 1 at both ends to the middle."""
+    """Return `length` weights that grow linearly from 1, at both ends, toward the middle."""
     near = np.minimum(np.arange(1, length + 1), np.arange(length, 0, -1))
     return near.astype(np.float32)

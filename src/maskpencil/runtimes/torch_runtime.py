@@ -23,13 +23,13 @@ from maskpencil.runtimes.base import ALIGNMENT, CoarseScores, Finish, NetworkPro
 from maskpencil.runtimes.upsampling import Block, Floats, Upsampling
 
 MAX_COMPILED_SHAPES = 8
-"""The largest number of input shapes to compile; each takes time and memory."""
+"""The largest number of input shapes to compile; each shape takes time and memory."""
 
 _OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {"triton.cudagraphs": True, "freezing": True}
 
 
 class TorchRuntime(Runtime):
-    """A runtime for a torch module; changes of its weights take effect in the next call.
+    """A runtime for a torch module; changes to the weights of the module take effect in the next call.
 
     Args:
         network: the network, which is moved to the device.
@@ -164,7 +164,7 @@ def upsampling_of(network: Network) -> Upsampling:
 
 
 _LENGTHS = (1024, 4096)
-"""The lengths of the test strips in pixels."""
+"""The lengths of the test strips in pixels; the second is used only if NaNs reach an end of the first."""
 
 _WIDTH = 64
 _FLOAT = 4
@@ -172,7 +172,8 @@ _WORKSPACE = 1.5
 """The peak memory of a runtime as a multiple of the memory of the largest layer, its input and its output."""
 
 _MAX_DIFFERENCE = 1e-3
-"""The largest difference between equal scores of a strip and of a part of it, as a share of the largest score."""
+"""The largest difference between scores that count as equal, of a strip and of a part of the strip, as a share of the
+largest score."""
 
 
 @torch.inference_mode()
@@ -199,7 +200,7 @@ def measure_profile(network: Network) -> NetworkProfile:
 def _by_convolutions(network: Network) -> Iterator[None]:
     """Compute bilinear upsamplings by convolutions inside the `with` block.
 
-    As matrix products they would spread a NaN over a whole row or column.
+    As matrix products, the upsamplings would spread a NaN over a whole row or column.
     """
     layers = [layer for layer in network.modules() if isinstance(layer, BilinearUpsampling) and layer.is_bilinear]
     for layer in layers:
@@ -244,7 +245,7 @@ def _reach(network: Network, length: int, *, upright: bool) -> int | None:
 
 
 def _repeats(network: Network, reach: int, *, upright: bool) -> bool:
-    """Return whether a part of a strip gets the same scores as in the whole strip, except `reach` pixels at its cut."""
+    """Return whether a part of a strip gets the same scores as in the whole strip, except `reach` pixels at the cut."""
     length, axis = 4 * reach + 8 * ALIGNMENT, 2 if upright else 3
     strip = _strip(network, length, upright=upright)
     whole = _along(network.coarse_scores(strip), upright=upright)

@@ -1,7 +1,7 @@
-"""The last upsampling and the scaling to the size of the image, as matrices. Without torch.
+"""Express the last upsampling and the scaling to the size of the image as matrices, without torch.
 
 Upsampling and scaling are both interpolations along rows and columns, so together they are one matrix for the rows and
-one for the columns: a block of pixels is `down @ scores @ across.T` and depends only on the coarse scores around it.
+one for the columns: a block of pixels is `down @ scores @ across.T`, and needs only the coarse scores around the block.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float32]
 Size = tuple[int, int]
 
 LARGEST_BLOCK = 512
-"""The longest side of a block in pixels, which bounds the size of the matrices."""
+"""The longest side of a block in pixels, which limits the size of the matrices."""
 
 BLOCK_BYTES = 2**25
 """The limit in bytes for the logits of a block."""
@@ -25,7 +25,7 @@ class Upsampling:
     """The last upsampling of a network, from coarse scores (N, K, h, w) to logits of the image.
 
     Args:
-        classes: K.
+        classes: the number of classes, K.
         stride: the stride of the transposed convolution; None to scale the scores to the size of the image, as
             torchvision's networks do.
         kernel_size: the kernel size of the transposed convolution.
@@ -55,7 +55,7 @@ class Upsampling:
         return 1 if self.kernel is None else self.classes // self.kernel.shape[1]
 
     def blocks(self, grid: Size, *, working: Size, shown: Size, rows: slice = slice(None)) -> Iterator["Block"]:
-        """Yield the blocks of pixels that cover some `rows` of an image.
+        """Yield the blocks of pixels that together cover the given `rows` of an image.
 
         All sizes are (height, width): `grid` of the coarse scores, `working` of the image as the network gets it, and
         `shown` of the image itself.
@@ -89,7 +89,7 @@ class Upsampling:
                 np.concatenate([low, low + 1], axis=1),
                 np.concatenate([(1 - share) * weights, share * weights], axis=1),
             )
-            inside = (places >= 0) & (places < grid)  # there are no scores outside, and so nothing is added
+            inside = (places >= 0) & (places < grid)  # outside there are no scores to add
             return _side(places.clip(0, grid - 1), np.where(inside, weights, 0))
         upscored = places + self.origin
         first = max(0, -(-(int(upscored.min()) - self.kernel_size + 1) // self.stride))
@@ -103,7 +103,7 @@ class Upsampling:
 
 @dataclass(frozen=True)
 class Side:
-    """How to compute a block along one axis: multiply the scores in `span` by `matrix` (pixels, scores).
+    """How to compute a block along one axis: multiply the scores in `span` by `matrix` (number of pixels, of scores).
 
     With a learned upsampling, the scores in `span` are upsampled first, and the result is multiplied by the matrix; or,
     if `matrix` is None, the block is cut from the result, where it begins at the index `offset`.
@@ -116,7 +116,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Block:
-    """A block of pixels: its place in the image, and how its rows and columns are computed."""
+    """A block of pixels: its `place` (rows, columns) in the image; `down` computes its rows, `across` its columns."""
 
     place: tuple[slice, slice]
     down: Side

@@ -104,7 +104,7 @@ class VideoReader:
 
     @property
     def damaged_from(self) -> float | None:
-        """The time in seconds of the first damage or gap that was found so far; None if none was found."""
+        """The time in seconds of the first damage or gap that was found so far; None if no damage was found."""
         joints = self.joints
         around = (at for at in self._damaged_at if all(abs(at - joint) > _JOINT_SECONDS for joint in joints))
         return min(self._damaged_at if self.damaged_frames or self.is_cut else around, default=None)
