@@ -20,6 +20,7 @@ AnnotationFormat = Literal["folder", "voc", "coco", "labelme", "cvat", "yolo"]
 """The names of the formats in `data.formats.WRITERS`."""
 
 MaskFormat = Literal["video", "png"]
+"""The formats for the masks of a video, see `VideoOptions.masks`."""
 
 RASTER_SUFFIXES = frozenset({".jp2", ".tif", ".tiff"})
 """The suffixes, in lower case, of the image files that `geotiff` reads window by window."""

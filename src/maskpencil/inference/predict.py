@@ -28,6 +28,7 @@ RUNS = Path("runs/predict")
 """The folder in which `predict` makes a new folder for each run, if `out` is None."""
 
 GEOREFERENCE_LOST = "has a georeference, which a PNG mask cannot store; add --geotiff to write GeoTIFF masks"
+"""A remark on an image, which completes a sentence that begins with the name of the file."""
 
 
 def predict(

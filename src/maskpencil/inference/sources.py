@@ -365,7 +365,7 @@ def without_secrets(address: str) -> str:
 def stem_of(address: str) -> str:
     """Return a name for the results of an address: the last part of its path, without suffix, else its host and port.
 
-    Other characters than letters, digits, "_", "." and "-" become "-".
+    Characters other than letters, digits, "_", "." and "-" become "-"; a name without characters becomes "stream".
     """
     parts = urlsplit(address)
     last = PurePosixPath(unquote(parts.path)).stem
@@ -374,6 +374,8 @@ def stem_of(address: str) -> str:
 
 
 RUNS = "runs"
+"""The name of the folder in which the commands make their default folders."""
+
 RUN_NAMES = re.compile(r"(?:benchmark|check|convert|demo|heatmap|import|predict|train)(?:-[0-9]+)?")
 """The names of folders in `RUNS` to which the commands write by default."""
 

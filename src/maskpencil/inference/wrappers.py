@@ -16,6 +16,7 @@ from maskpencil.predictor import Predictor, batch_size, side_by_side
 from maskpencil.runtimes.base import relative_entropy
 
 Probabilities = npt.NDArray[np.float32]
+"""The class probabilities of images, (N, K, H, W), or of one image, (K, H, W), 0..1."""
 
 SCALES = (0.75, 1.0, 1.25)
 """The scales of `TestTimeAugmentation` that `--augment scales` chooses."""

@@ -145,7 +145,7 @@ def _to_onnx(normalized: _Normalized, path: Path) -> None:
         normalized,
         (torch.zeros(_EXAMPLE, dtype=torch.uint8),),
         os.fspath(path),
-        dynamo=False,  # with it, symbolic shapes grow without end in networks that pad by the size of their features
+        dynamo=False,  # dynamo's symbolic shapes grow without end in networks that pad by the size of their features
         opset_version=18,
         input_names=[PIXELS],
         output_names=["cells"],

@@ -32,9 +32,12 @@ GRAPH = "graph"
 """The name of the folder of the graph in a model folder."""
 
 Form = Literal["openvino", "onnx"]
+"""The forms of graphs: OpenVINO's format, and ONNX."""
 
 XML, CONSTANTS, FACTS = "cells.xml", "cells.bin", "network.json"
 GRAPHS: dict[Form, str] = {"openvino": XML, "onnx": "cells.onnx"}
+"""The name of the file with the operations, for each form of graph."""
+
 FILES: dict[Form, tuple[str, ...]] = {"openvino": (XML, CONSTANTS), "onnx": ("cells.onnx",)}
 """The names of the files of each form of graph, without `FACTS`."""
 

@@ -114,7 +114,7 @@ class _Compiled:
             "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT[hint],
         }
         self._prepared = prepared
-        others = choose_precision("auto", "cpu") if precision == "int8" else precision  # of float layers
+        others = choose_precision("auto", "cpu") if precision == "int8" else precision  # for the layers not quantized
         self.network = _Requests(prepared.compiled_network(_core(), self._with(_PRECISIONS[others])))
         self._finishes: dict[tuple[Finish, bool], _Requests] = {}
         self._lock = Lock()
@@ -200,8 +200,8 @@ def _initialize_bindings() -> None:
     """Initialize OpenVINO's tables of number types in one thread, before another thread can use them.
 
     OpenVINO's Python binding creates these tables at their first use, in a C++ static initializer that releases the
-    interpreter lock while it imports NumPy. Two threads whose first uses coincide deadlock: one waits for the
-    initializer while it holds the interpreter lock, the other waits for the lock inside the initializer.
+    interpreter lock while it imports NumPy. If two threads use the tables first at the same time, they deadlock: one
+    waits for the initializer while it holds the interpreter lock, the other waits for the lock inside the initializer.
     """
     with _first_use:
         for number in (np.uint8, np.float32):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Size = tuple[int, int]
+"""A height and a width."""
 
 LARGEST_BLOCK = 512
 """The longest side of a block in pixels, which limits the size of the matrices."""
@@ -103,7 +104,7 @@ class Upsampling:
 
 @dataclass(frozen=True)
 class Side:
-    """How to compute a block along one axis: multiply the scores in `span` by `matrix` (number of pixels, of scores).
+    """How to compute a block along one axis: multiply the scores in `span` by `matrix` (pixels, scores).
 
     With a learned upsampling, the scores in `span` are upsampled first, and the result is multiplied by the matrix; or,
     if `matrix` is None, the block is cut from the result, where it begins at the index `offset`.

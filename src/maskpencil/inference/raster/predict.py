@@ -31,8 +31,8 @@ OVERVIEW = 2048
 
 _ENDINGS = {"overlays": "jpg", "regions": "geojson"}
 
-
 FACTS = "facts.json"
+"""The name of the file with the facts in the folder of `RowsDone`."""
 
 Rows = dict[str, npt.NDArray[np.uint8]]
 """The values (rows, W) to write for a band of rows, by kind of result: masks, confidence, entropy."""
@@ -227,6 +227,7 @@ def _written_rows(maps: Maps, empty: npt.NDArray[np.bool_] | None) -> Rows:
 
 
 Ring = Sequence[tuple[float, float]]
+"""The points (x, y) of a closed line."""
 
 
 def write_raster_regions(

@@ -113,6 +113,7 @@ Orientation = tuple[int, int, int, int]
 """The signs (a, b, c, d) of a display matrix: stored (x, y) is shown at (a x + c y, b x + d y)."""
 
 UPRIGHT = (1, 0, 0, 1)
+"""The orientation of a frame that is shown as it is stored."""
 
 
 def orientation(frame: av.VideoFrame) -> Orientation:

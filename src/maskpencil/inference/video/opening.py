@@ -252,7 +252,7 @@ def find_decoder() -> str | None:
 
 
 def accelerated(device: str) -> HWAccel:
-    """Return the argument of `av.open` to decode on a device; other formats are decoded in software."""
+    """Return the argument of `av.open` to decode on a device, or in software if the device cannot decode the format."""
     return HWAccel(device, allow_software_fallback=True)
 
 
