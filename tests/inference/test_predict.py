@@ -11,7 +11,7 @@ from PIL import Image
 from tests.helpers import BrightnessSegmenter, InPairs, MakeVideo, draw_image
 
 from maskpencil.data.folder import open_folder
-from maskpencil.errors import ConfigError, DataError, OutputError
+from maskpencil.errors import ConfigError, DataError, ImageError, OutputError
 from maskpencil.images import RGBImage, read_image, write_image
 from maskpencil.inference.images import write_prediction
 from maskpencil.inference.options import AnnotationFormat, PredictOptions
@@ -329,6 +329,25 @@ def test_images_of_one_size_go_through_the_network_together(segmenter, tmp_path)
     assert (report.images, len(report.failures)) == (5, 1)
     for number, size in enumerate(sizes):
         assert read_label_map(tmp_path / "out" / "masks" / f"{number}.png").shape == size
+
+
+def test_an_image_that_the_predictor_refuses_fails_alone_in_its_batch(segmenter, tmp_path):
+    images = [draw_image((20, 30), number) for number in range(5)]
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    predict_batch = segmenter.predict_batch
+
+    def choosy(batch, **asked):
+        if any(np.array_equal(image, images[2]) for image in batch):
+            raise ImageError("the image has too many cats")
+        return predict_batch(batch, **asked)
+
+    segmenter.predict_batch, segmenter.batch_size = choosy, 4
+    report = predict(segmenter, find_sources([tmp_path]), out=tmp_path / "out")
+    assert [(each.source.stem, each.message) for each in report.failures] == [
+        ("2", f"{tmp_path / '2.png'}: the image has too many cats")
+    ]
+    assert sorted(path.stem for path in (tmp_path / "out" / "masks").iterdir()) == ["0", "1", "3", "4"]
 
 
 def test_images_side_by_side_give_the_same_in_the_same_order(segmenter, tmp_path):

@@ -67,7 +67,7 @@ def test_nothing_but_health_is_answered_without_the_token(start, tmp_path):
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     server = start(token_file=tmp_path / "token")
     assert server.ask("/healthz").status == 200
-    for path in ("/readyz", "/metrics", "/openapi.json", "/v1/models", "/nowhere"):
+    for path in ("/metrics", "/openapi.json", "/v1/models", "/nowhere"):
         assert server.ask(path).status == 401
     for given in ("", "Bearer", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", f"Basic {TOKEN}", TOKEN, "Bearer \xff"):
         reply = server.ask("/v1/mask", png(), Authorization=given)

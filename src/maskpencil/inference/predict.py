@@ -180,8 +180,10 @@ def _predict_images(
         sure = options.confidence or options.regions is not None
         try:
             return predictor.predict_batch(batch, confidence=sure, entropy=options.entropy)
-        except ImageError as error:  # the predictor refuses this batch; all others are segmented
-            return [error] * len(batch)
+        except ImageError as error:
+            if len(batch) == 1:
+                return [error]
+            return [one for image in batch for one in call([image])]  # the predictor may refuse only some of them
 
     with (
         recorded_results(out),

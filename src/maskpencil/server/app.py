@@ -111,7 +111,14 @@ class App:
         return (
             Endpoint("/", self._show_page, "Show a page for people.", {"text/html": openapi.TEXT}, needs_token=False),
             Endpoint("/healthz", self._health, "Say that the server lives.", text, needs_token=False),
-            Endpoint("/readyz", self._ready, "Say whether the server has room for an image.", text, refusals=busy),
+            Endpoint(
+                "/readyz",
+                self._ready,
+                "Say whether the server has room for an image.",
+                text,
+                refusals=busy,
+                needs_token=False,
+            ),
             Endpoint("/metrics", self._metrics, "Count answers, images and videos, for Prometheus.", text),
             Endpoint("/openapi.json", self._openapi, "Describe this interface.", {json: {"type": "object"}}),
             Endpoint("/v1/models", self._facts, "Describe the models and the limits.", {json: openapi.MODELS}),
