@@ -29,7 +29,7 @@ def test_a_report_of_two_models_compares_them(model, tiny_folder, tmp_path, caps
     assert report(model, other, tiny_folder, "--out", tmp_path / "both.html") == 0
     text = (tmp_path / "both.html").read_text(encoding="utf-8")
     assert "other" in text
-    assert f"other against {model.parent.name}: +0.0 points of mean IoU; so few images say little about others" in text
+    assert f"other minus {model.parent.name}: +0.0 points of mean IoU; so few images say little about other" in text
 
 
 def test_a_report_of_a_video_needs_no_masks(model, make_video, tmp_path, capsys) -> None:

@@ -259,7 +259,7 @@ def test_a_table_of_label_errors_that_was_changed_is_kept(doubtful: Path, tmp_pa
     out, table = tmp_path / "report.html", tmp_path / LABEL_ERRORS
     write_report(Encoded(NAMES), doubtful, out)
     table.write_text(table.read_text() + "my remark\n")
-    with pytest.raises(OutputError, match=rf"^{re.escape(str(table))}: is not as maskpencil report wrote it; move it"):
+    with pytest.raises(OutputError, match=rf"^{re.escape(str(table))}: is not what maskpencil report wrote; move it"):
         write_report(Encoded(NAMES), doubtful, out)
     assert table.read_text().endswith("my remark\n")
 
@@ -274,7 +274,7 @@ def test_two_images_make_no_verdict(save_files, tmp_path: Path) -> None:
     folder = save_files({**images(squares(2)), "classes.yaml": "names: [ground, box, ball]"})
     write_report([Encoded(NAMES, np.zeros_like), Encoded(NAMES)], folder, tmp_path / "report.html")
     text = Page(tmp_path / "report.html").text
-    assert "points of mean IoU; so few images say little about others" in text
+    assert "points of mean IoU; so few images say little about other images" in text
     assert "is better than" not in text
 
 
@@ -304,7 +304,7 @@ def test_frames_of_a_video_are_shown_from_apart_and_named_as_such(save_files, tm
     folder = save_files({**images(maps, wrong), "classes.yaml": "names: [ground, box, ball]"})
     write_report(Encoded(NAMES), folder, tmp_path / "report.html", options=ReportOptions(top=8))
     page = Page(tmp_path / "report.html")
-    assert "By their names these are frames of 1 video: others may well score outside of it" in page.text
+    assert "By their names these are frames of 1 video; other videos may well score outside of" in page.text
     shown = sorted(int(name) for name in re.findall(r"drive1_(\d+)\.png copy name", page.text))
     assert max(np.diff(shown)) > 1
 

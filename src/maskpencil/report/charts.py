@@ -1,4 +1,4 @@
-"""Draw charts as SVG: bars with intervals, curves, shares over time, and the figure of the boundary measures."""
+"""Draw charts as SVG: bars with intervals, curves, shares over time, and the figure of the boundary scores."""
 
 from collections.abc import Iterator, Sequence
 from xml.etree.ElementTree import Element
@@ -9,16 +9,23 @@ from maskpencil.metrics.intervals import Interval
 from maskpencil.report.html import Child, element
 
 Point = tuple[float, float]
+"""(x, y)."""
 
 WIDTH, HEIGHT, MARGIN = 360, 300, 52
-"""The size of a chart of curves, and of the margin for its labels, in pixels."""
+"""The width and height of a curve's chart, and the margin for labels on its left and bottom, in pixels."""
 
 STRETCHES = 350
-"""The largest number of stretches of a curve over time, of each of which two points are drawn."""
+"""A long curve over time is divided into at most this number of stretches, with at most two points drawn of each."""
 
 
 def bar(value: float | None, interval: Interval | None, *, label: str) -> Element:
-    """Draw a score in 0..1 as a bar, with its interval as a line over it."""
+    """Draw a score as a bar, and its interval as a line over the bar.
+
+    Args:
+        value: the score, 0..1; None draws no bar.
+        interval: the bounds of the interval, 0..1; None draws no line.
+        label: the description of the chart.
+    """
     marks: list[Child] = [element("title", label), element("rect", width=100, height=10, class_="track")]
     if value is not None:
         marks.append(element("rect", width=round(100 * value, 2), height=10, class_="value"))
@@ -29,7 +36,7 @@ def bar(value: float | None, interval: Interval | None, *, label: str) -> Elemen
 
 
 def swatch(color: tuple[int, int, int]) -> Element:
-    """Draw a square in the color of a class."""
+    """Draw a small square in the RGB color, 0..255, of a class."""
     square = element("rect", width=12, height=12, rx=2, fill="#{:02x}{:02x}{:02x}".format(*color))
     return element("svg", square, viewBox="0 0 12 12", width=12, height=12, class_="swatch", aria_hidden="true")
 
@@ -46,12 +53,12 @@ def curve(
     """Draw a curve in the unit square.
 
     Args:
-        points: (x, y) in 0..1.
+        points: (x, y) in 0..1; no curve is drawn without points.
         label: the description of the chart.
         across: the title of the x axis.
         up: the title of the y axis.
         diagonal: also draw the line x = y.
-        marked: a point to mark by a circle.
+        marked: a point to mark by a circle; None marks no point.
     """
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -85,11 +92,11 @@ def curve(
 
 
 def over_time(values: Sequence[float], seconds: Sequence[float], *, label: str) -> Element:
-    """Draw a share over the time of a video.
+    """Draw a curve of a share over the time of a video.
 
     Args:
         values: the shares, 0..1; NaN leaves a gap.
-        seconds: the time of each share.
+        seconds: the time of each share in seconds, ascending.
         label: the description of the chart.
     """
     width, height, left, bottom = 720, 120, 44, 22
@@ -124,7 +131,7 @@ def over_time(values: Sequence[float], seconds: Sequence[float], *, label: str) 
 
 
 def _thinned(seconds: Sequence[float], values: Sequence[float]) -> Iterator[Point]:
-    """Yield the points of a curve; of a long one the smallest and the largest value of each stretch."""
+    """Yield the points (second, value) of a curve; of a long curve only the extreme values of each stretch."""
     step = -(-len(values) // STRETCHES)
     for start in range(0, len(values), step or 1):
         part = [
@@ -137,7 +144,7 @@ def _thinned(seconds: Sequence[float], values: Sequence[float]) -> Iterator[Poin
 
 
 def boundary_figure() -> Element:
-    """Draw what the boundary measures compare: two boundaries with a tolerance, and the bands along them."""
+    """Draw what the boundary scores compare: two boundaries with a tolerance, and the bands along two boundaries."""
     label = (
         "Left: a predicted boundary counts as right where it runs within the tolerance of the true boundary. Right: "
         "Boundary IoU compares the class within bands along both boundaries."

@@ -1,4 +1,4 @@
-"""Compare two models on the same images: differences of scores with intervals, and the images where each is ahead."""
+"""Compare two models on the same images: differences of scores with intervals, and the difference of each image."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -12,25 +12,31 @@ from maskpencil.metrics.intervals import MIN_GROUPS, Interval, bounds, resampled
 
 @dataclass(frozen=True)
 class Difference:
-    """The score of a second model minus that of a first one, and its 95% interval, None for few images."""
+    """The score of a second model minus the score of a first model.
+
+    Attributes:
+        value: the difference; NaN if no pixel is labeled.
+        interval: the 95% interval of the difference; None if there are too few images for an interval.
+    """
 
     value: float
     interval: Interval | None
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves out 0: the difference would hardly come about by the choice of images."""
+        """Whether the interval does not contain 0, so that the choice of the images hardly explains the difference."""
         return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the same images.
+    """The differences between two models on the same images: the score of the second minus that of the first.
 
     Attributes:
         mean_iou: the difference of the mean IoU.
-        classes: the difference of the IoU of each class by its name; classes that a model never meets are left out.
-        images: the difference of the mean IoU of each image, NaN where all pixels are ignored.
+        classes: the difference of the IoU of each class, by the name of the class; classes without an IoU in one of
+            the models are left out.
+        images: the difference of the mean IoU of each image; NaN for an image whose pixels are all ignored.
     """
 
     mean_iou: Difference
@@ -39,12 +45,12 @@ class Comparison:
 
 
 def compare(one: DetailedScores, other: DetailedScores, groups: Sequence[Hashable] | None = None) -> Comparison:
-    """Compute the scores of `other` minus those of `one`, on the same images drawn for both.
+    """Compute the scores of `other` minus the scores of `one`, with intervals from the same random draws of images.
 
     Args:
         one: the scores of the first model.
-        other: the scores of the second model, of the same images.
-        groups: the group of each image, such as its video; by default each image by itself.
+        other: the scores of the second model on the same images.
+        groups: the group of each image, for example its video: whole groups are drawn. By default single images are.
     """
     names = list(one.classes)
     sums = [summed(scores.per_image, len(names), groups) for scores in (one, other)]
@@ -66,13 +72,16 @@ def compare(one: DetailedScores, other: DetailedScores, groups: Sequence[Hashabl
 
 
 def verdict(comparison: Comparison, one: str, other: str) -> str:
-    """Say which model is better, by how much, and whether that is clear, in points (hundredths) of mean IoU."""
+    """Return a sentence that says which model is better, by how many points (hundredths) of mean IoU, and how surely.
+
+    `one` and `other` are the names of the first and the second model.
+    """
     difference = comparison.mean_iou
     if np.isnan(difference.value):
         return f"{other} and {one} cannot be compared: no pixel of these images is labeled"
     by = f"{100 * difference.value:+.1f}"
     if difference.interval is None:
-        return f"{other} against {one}: {by} points of mean IoU; so few images say little about others"
+        return f"{other} minus {one}: {by} points of mean IoU; so few images say little about other images"
     low, high = (100 * bound for bound in difference.interval)
     numbers = f"{by}, 95% {low:+.1f} to {high:+.1f}"
     if difference.is_clear:

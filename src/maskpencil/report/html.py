@@ -1,4 +1,4 @@
-"""Build HTML as a tree of elements, so that every text is escaped, and write it as one page that loads nothing."""
+"""Build HTML as a tree of elements, so that all text is escaped, and make a page from it that loads no other files."""
 
 import base64
 import hashlib
@@ -16,22 +16,28 @@ from PIL import Image
 from maskpencil.plain_text import visible
 
 Child = Element | str | int | float | None
-"""A child of an element: None is left out; everything but elements becomes text."""
+"""A child of an element: None is left out; a string or number becomes escaped text."""
 
 GENERATOR = "maskpencil report"
+"""The content of the meta element `generator` of a report."""
 
 MARK = f'<meta name="generator" content="{GENERATOR}">'
-"""The element in the page's head by which an earlier report is recognized."""
+"""The element in the head of a page by which a report is recognized, so that no other file is replaced."""
 
 _LONG_WORD = 24
+"""Names get a place for a line break after each run of this number of characters without a space."""
 
 
 def element(tag: str, *children: Child | Iterable[Child], **attributes: object) -> Element:
-    """Build an element.
+    """Build an HTML element.
 
-    Texts become `plain_text.visible`, since names of files and classes may hold any characters. In the names of
-    attributes, `_` stands for `-`, and a `_` at the end is left out (`class_`). Attributes that are None or False are
-    left out; True gives an attribute without a value.
+    Text passes through `plain_text.visible`, since names of files and classes may contain any characters.
+
+    Args:
+        tag: the name of the element.
+        children: elements, text and numbers, or lists of them; None is left out.
+        attributes: the attributes by name, where `_` is written as `-` and a `_` at the end is left out (`class_`).
+            None and False leave the attribute out; True gives an attribute with an empty value.
     """
     node = Element(tag)
     for name, value in attributes.items():
@@ -43,7 +49,7 @@ def element(tag: str, *children: Child | Iterable[Child], **attributes: object) 
 
 
 def add(node: Element, *children: Child | Iterable[Child]) -> None:
-    """Add children to an element; the children may be given in lists."""
+    """Append elements, text and numbers, or lists of them, to an element; None is left out."""
     for child in children:
         if child is None:
             continue
@@ -60,7 +66,10 @@ def add(node: Element, *children: Child | Iterable[Child]) -> None:
 
 
 def name_of(text: str) -> Element:
-    """Return a name given by the user: apart from the direction of the text around it, and breakable if it is long."""
+    """Return an element for a name that the user chose, such as a file or class name.
+
+    Its direction does not affect the text around it (`bdi`), and long words in it can be broken (`wbr`).
+    """
     node = Element("bdi")
     for part in re.split(rf"(\S{{{_LONG_WORD}}})", visible(text)):
         add(node, part)
@@ -70,28 +79,37 @@ def name_of(text: str) -> Element:
 
 
 def with_options(text: str) -> list[Child]:
-    """Return a text as children in which the names of command line options are code, and not broken."""
+    """Split a text into children, with each command line option, and its number if any, in a `code` element."""
     parts = re.split(r"(--[a-z-]+(?: [\d.]+)?)", text)
     return [element("code", part, class_="option") if part.startswith("--") else part for part in parts if part]
 
 
 def embedded_image(pixels: npt.NDArray[np.uint8], alternative: str, *, quality: int) -> Element:
-    """Return an image (H, W, 3) as an element that holds the pixels as WebP; `alternative` describes it in words."""
+    """Return an `img` element that contains an image (H, W, 3) as WebP.
+
+    Args:
+        pixels: (H, W, 3) RGB.
+        alternative: the description for people who do not see the image.
+        quality: the quality of the WebP encoding, 0..100.
+    """
     height, width = pixels.shape[:2]
     return element("img", src=data_address(pixels, quality), alt=alternative, width=width, height=height)
 
 
 def data_address(pixels: npt.NDArray[np.uint8], quality: int) -> str:
-    """Return an image (H, W, 3) as WebP in a data: address."""
+    """Encode an image (H, W, 3) RGB as WebP with a `quality` of 0..100, and return it as a data: URL."""
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, "WEBP", quality=quality, method=1)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def page(title: str, facts: Mapping[str, str], *children: Child | Iterable[Child]) -> str:
-    """Return a whole page, which can load nothing and run no script but its own.
+    """Return an HTML page whose security policy allows only its own style, script and data: images.
 
-    `facts` are names and contents of further meta elements.
+    Args:
+        title: the title of the page.
+        facts: the contents of further meta elements by their names.
+        children: the children of the body.
     """
     style, script = _resource("style.css"), _resource("script.js")
     policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'"

@@ -1,4 +1,4 @@
-"""Choose the images that a report shows, draw them, and say in words what is wrong in each."""
+"""Choose the images that a report shows, draw them, and describe in words what is wrong in each image."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -22,31 +22,39 @@ GROUPS = {
     "best": "highest mean IoU",
     "class": "worst of a class",
 }
-"""Why an image is shown, and the same in words."""
+"""The groups for which an image can be chosen, with the text that the report shows for each group."""
 
 SIDE = 480
-"""The longer side of a drawn image, in pixels."""
+"""The largest length of the longer side of a drawn image, in pixels."""
 
 WRONG = (255, 140, 0)
+"""The RGB color of wrong pixels."""
+
 NEAR = 3
-"""Pixels at most this far from a boundary of the target count as being along it."""
+"""Pixels whose rows and columns are at most this number of pixels from a boundary pixel are along the boundary."""
 
 MISSED = 0.5
 """A class counts as missed in an image if less than this share of its pixels is right."""
 
 MOSTLY = 0.8
-"""From this share on wrong pixels are said to lie along boundaries."""
+"""The remark that wrong pixels are along boundaries is made if at least this share of them is."""
 
 SMALL_PART = 0.002
-"""Classes with a smaller share of an image's pixels are not mentioned."""
+"""Classes with a smaller share of an image's pixels are not mentioned as missed or invented."""
 
 MIN_NUMBERED = 0.008
-"""The smallest share of the image of a region that is marked with the number of its class."""
+"""The number of the class is drawn in each region that covers at least this share of the image."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An image to show: its number, the groups of `GROUPS` for which it was chosen, and the classes it is worst in."""
+    """An image to show.
+
+    Attributes:
+        index: the index of the image in the scored images.
+        groups: the keys of `GROUPS` for which the image was chosen.
+        worst_of: the classes of which no other image has more wrong pixels.
+    """
 
     index: int
     groups: tuple[str, ...]
@@ -56,14 +64,18 @@ class Choice:
 def choose_images(scores: DetailedScores, most: int, videos: Sequence[str] = ()) -> list[Choice]:
     """Choose about `most` images: the worst, the most uncertain, those around the median and the best.
 
-    For each class the image in which the largest number of its pixels is wrong is added, so that every class can be
-    judged; for many classes, only for those with the lowest IoU. Images without a counted pixel are left out.
+    In addition, so that every class can be judged, the image with the largest number of wrong pixels of each class is
+    chosen; if there are more than `most` classes, only for the `most` classes with the lowest IoU. Images whose pixels
+    are all ignored are left out.
 
     Args:
         scores: the scores.
         most: about how many images to choose.
-        videos: the video of each image, of whose neighboring frames only one is chosen for a group; empty for images
-            that are no frames.
+        videos: the name of each image's video, so that a group does not consist of neighboring frames; empty if the
+            images are not frames of videos, or not in the order of the frames.
+
+    Returns:
+        The chosen images, the lowest mean IoU first.
     """
     images = scores.per_image
     order = sorted((i for i, image in enumerate(images) if not math.isnan(image.mean_iou)), key=_quality(images))
@@ -91,7 +103,13 @@ def choose_images(scores: DetailedScores, most: int, videos: Sequence[str] = ())
 
 
 def _apart(ranked: Sequence[int], count: int, videos: Sequence[str]) -> list[int]:
-    """Return the first `count` images, without those that are near frames of one of them in the same video."""
+    """Return the first `count` images, leaving out an image that is near an image chosen before, in the same video.
+
+    Args:
+        ranked: the indices of the images, the best choice first.
+        count: the largest number of images.
+        videos: see `choose_images`.
+    """
     chosen: list[int] = []
     gap = len(videos) // (4 * count)
     for index in ranked:
@@ -107,7 +125,11 @@ def _quality(images: Sequence[ImageScores]) -> Callable[[int], tuple[float, int]
 
 
 def _worst_of_classes(scores: DetailedScores) -> list[tuple[int, int]]:
-    """Return each class with the image in which most of its pixels are wrong, the classes with the lowest IoU first."""
+    """Return pairs (class, index of the image with the largest number of wrong pixels of the class).
+
+    The class with the lowest IoU comes first; classes without a wrong pixel are left out. A pixel is wrong for a class
+    if either the target or the prediction is the class, but not both.
+    """
     wrong: dict[int, tuple[int, int]] = {}
     for index, image in enumerate(scores.per_image):
         hits, target, predicted = image.counts[:, :3].T
@@ -119,12 +141,15 @@ def _worst_of_classes(scores: DetailedScores) -> list[tuple[int, int]]:
 
 
 def reason(image: ImageScores, names: Sequence[str], *, along: float | None = None) -> str:
-    """Say in words what is wrong in an image, from its counts: the most frequent confusion, then what was missed.
+    """Describe what is wrong in an image: the most frequent confusion, then the missed and the invented classes.
 
     Args:
-        image: the counts.
+        image: the counts of the image.
         names: the names of the classes.
-        along: the share of the wrong pixels that lie along the boundaries of the target.
+        along: the result of `share_along_boundaries` for the image.
+
+    Returns:
+        At most three remarks, separated by semicolons.
     """
     total = int(image.confused[:, 2].sum())
     wrong = image.confused[image.confused[:, 0] != image.confused[:, 1]]
@@ -151,13 +176,16 @@ def reason(image: ImageScores, names: Sequence[str], *, along: float | None = No
 
 
 def _largest(pairs: npt.NDArray[np.int64]) -> tuple[int, int]:
-    """Return the class and the pixels of the pair (class, pixels) with most pixels."""
+    """Return the row (class, number of pixels) with the largest number of pixels from an array (n, 2) of such rows."""
     other, pixels = pairs[pairs[:, 1].argmax()].tolist()
     return other, pixels
 
 
 def share_along_boundaries(target: LabelMap, prediction: LabelMap) -> float | None:
-    """Return the share of the wrong pixels along the boundaries of the target, see `NEAR`; None if none is wrong."""
+    """Return the share, 0..1, of the wrong pixels that are along boundaries of the target, see `NEAR`.
+
+    Return None if no pixel is wrong, or if the target (H, W) has no boundary.
+    """
     import cv2  # slow to import
 
     wrong = (target != prediction) & (target != IGNORE_INDEX)
@@ -169,7 +197,10 @@ def share_along_boundaries(target: LabelMap, prediction: LabelMap) -> float | No
 
 
 def fitted(pixels: npt.NDArray[np.uint8], side: int = SIDE, *, nearest: bool = False) -> npt.NDArray[np.uint8]:
-    """Scale an image (H, W, 3) or a label map (H, W) down so that its longer side has at most `side` pixels."""
+    """Scale an image (H, W, 3) or a label map (H, W) down so that its longer side has at most `side` pixels.
+
+    A smaller image is returned unchanged. Label maps need `nearest`, so that no classes are mixed.
+    """
     height, width = pixels.shape[:2]
     factor = side / max(height, width)
     if factor >= 1:
@@ -180,7 +211,10 @@ def fitted(pixels: npt.NDArray[np.uint8], side: int = SIDE, *, nearest: bool = F
 
 
 def painted(image: RGBImage, label_map: LabelMap, classes: ClassSet) -> RGBImage:
-    """Draw the classes over an image, with the number of its class in each large region, for the color-blind."""
+    """Tint an image (H, W, 3) by the classes of a label map (H, W), and write class numbers into the large regions.
+
+    The numbers are those of the report: the class index plus 1. They tell similar colors apart, for the color-blind.
+    """
     import cv2  # slow to import
 
     drawn = overlay(image, label_map, classes, opacity=0.65)
@@ -196,14 +230,14 @@ def painted(image: RGBImage, label_map: LabelMap, classes: ClassSet) -> RGBImage
             left, top, width, height, _ = stats[region]
             inside = (ids[top : top + height, left : left + width] == region).view(np.uint8)
             depths = cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, 3)
-            y, x = np.unravel_index(depths.argmax(), depths.shape)  # where there is most room
+            y, x = np.unravel_index(depths.argmax(), depths.shape)  # the point farthest from the outline
             place = int(left + x) - 2, int(top + y) - 2
             draw.text(place, str(index + 1), fill="white", font=font, anchor="mm", stroke_width=2, stroke_fill="black")
     return np.asarray(canvas)
 
 
 def differing(image: RGBImage, target: LabelMap, prediction: LabelMap) -> RGBImage:
-    """Draw the wrong pixels in orange over the image in gray; ignored pixels are black."""
+    """Draw the wrong pixels in orange on a gray version of the image (H, W, 3); ignored pixels are black."""
     gray = image.mean(axis=2, keepdims=True)
     drawn = np.repeat((gray * 0.6 + 60).astype(np.uint8), 3, axis=2)
     ignored = target == IGNORE_INDEX

@@ -1,4 +1,4 @@
-"""Find suspected errors of labels: regions whose label is rare for what the network predicts, and whole masks."""
+"""Find labels that may be wrong: regions whose label is rare for the predicted class, and whole masks."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -18,69 +18,70 @@ Box = tuple[int, int, int, int]
 Counts = npt.NDArray[np.int64]
 
 BORDER = 3
-"""Pixels at most this far from a boundary of the label are left out: boundaries are never drawn exactly."""
+"""Pixels at most this number of pixels from a boundary of the label are left out: no boundary is drawn exactly."""
 
 MIN_AREA = 30
-"""The smallest number of pixels of a suspected region."""
+"""The smallest area of a suspected region, in searched pixels, see `MAX_PIXELS`."""
 
 RARE = 0.02
-"""The largest share, among all pixels predicted like those of a region, of pixels with the region's label."""
+"""A region is suspect if at most this share of the pixels predicted like it, in other images, has its label."""
 
 PRIOR = 20
-"""Pixels without the label are added as if seen once in this number, so that nothing is rare that was hardly seen."""
+"""The number of pixels added to those predicted alike, one of them with the label. So no label is rare if the network
+hardly ever makes the prediction."""
 
 MAX_PIXELS = 2**18
-"""Larger images are searched at every second, third ... row and column, so that no more pixels remain."""
+"""Of larger images only every second, third, ... row and column is searched, about this number of pixels."""
 
 MAX_PER_IMAGE = 8
-"""The largest number of suspected regions of one image."""
+"""The largest number of suspected regions reported for one image."""
 
 MAX_KEPT = 50
-"""The largest number of regions of an image that are kept until all images are known."""
+"""The largest number of regions of an image, the largest in area, that are kept until all images are added."""
 
 NEIGHBORS = 10
-"""The number of frames of a video, before and after a frame, that do not count as other images: they show the same."""
+"""This number of frames before and after a frame do not count as other images, since they show the same scene."""
 
 MIN_IMAGES = 10
-"""With fewer images it is not known what is usual, so that no whole mask is suspected."""
+"""With fewer images no whole mask is suspected, since the usual agreement is not known."""
 
 DEVIATIONS = 6.0
-"""Whole masks are suspected if they differ by more than this number of standard deviations from the median."""
+"""A whole mask is suspect if it is worse than the median by more than this number of standard deviations."""
 
 LEAST_DEVIATION, LEAST_GAIN_DEVIATION = 0.02, 0.005
-"""The smallest standard deviations, of agreement and of gains, that are taken into account."""
+"""Smaller standard deviations of the agreement, and of the gain by a shift, are raised to these values."""
 
 MIN_GAIN = 0.03
-"""The smallest gain of agreement along boundaries for which a mask is suspected to be shifted."""
+"""A mask is suspected to be shifted only if a shift raises the agreement near boundaries, 0..1, by more than this."""
 
 STEPS = 4
-"""Shifts are tried up to this number of steps in each direction."""
+"""Shifts of up to this number of steps are tried: up, down, left and right."""
 
 STEP_SHARE = 1 / 300
 """The length of a step, as a share of the image's diagonal."""
 
 SAMPLES = 1000
-"""The number of pixels near boundaries on which shifts are tried."""
+"""The largest number of pixels near boundaries at which shifts are compared."""
 
 _NO_PAIR = 2**16 - 1
-"""No pair of label and prediction, of which there are at most 255 x 255."""
+"""The value of pixels outside of all regions. Pairs of label and prediction have smaller numbers."""
 
 OTHER_IMAGE, SHIFTED, REGION = "other image", "shifted", "region"
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A region that may be labeled wrongly, or a whole mask.
+    """A suspected label error: a region that may have the wrong label, or a whole mask.
 
     Attributes:
-        image: the number of the image in the data set.
-        kind: `REGION`; or `OTHER_IMAGE` or `SHIFTED`, for a whole mask.
+        image: the index of the image in the order in which images were added.
+        kind: `REGION` for a region; `OTHER_IMAGE` or `SHIFTED` for a whole mask.
         label: the class of the label; None for a whole mask.
         would_be: the class that the network predicts; None for a whole mask.
-        box: (x0, y0, x1, y1) in pixels, half open.
-        score: how strongly the prediction speaks against the label, see `LabelErrors`.
+        box: (x0, y0, x1, y1) in pixels of the image; x1 and y1 are not in the box.
+        score: how strongly the prediction contradicts the label, see `LabelErrors`.
         remark: the evidence in words.
-        shift: the pixels, down and to the right, by which a shifted mask has to be moved; (0, 0) for other suspects.
+        shift: (down, right) in pixels, by which a shifted mask should be moved; (0, 0) for other suspects.
     """
 
     image: int
@@ -100,36 +101,39 @@ class _Region:
     would_be: int
     box: Box
     bins: Counts
-    """(BINS,): the number of pixels by their confidence."""
+    """(BINS,): the number of searched pixels in each bin of confidence."""
     step: int
-    """The distance in pixels of the rows and columns that were searched."""
+    """The distance in pixels between searched rows, and between searched columns."""
 
 
 @dataclass(frozen=True)
 class _Mask:
     size: tuple[int, int]
+    """(H, W) of the mask in pixels."""
     agreement: float
-    """The share of the labeled pixels that are predicted as labeled."""
+    """The share, 0..1, of the pixels that are predicted as their label; NaN if all pixels are ignored."""
     gain: float
-    """The agreement near boundaries with the best shift minus that without a shift."""
+    """The agreement near boundaries, 0..1, with the best shift minus the agreement without a shift."""
     shift: tuple[int, int]
-    """The best shift of the label in pixels, down and to the right."""
+    """The best shift (down, right) of the label in pixels."""
     is_bounded: bool
-    """Whether the best shift is shorter than the longest that was tried."""
+    """Whether the best shift is smaller than the largest shift that was tried, both down and to the right."""
 
 
 class LabelErrors:
-    """The suspected label errors of a data set; images are added one after the other.
+    """Collect the predictions for the images of a data set, one image after the other, and rank suspected label errors.
 
-    Regions are connected, of one label and one prediction, and further than `BORDER` from the boundaries of the label.
-    Their score is the mean over their pixels of -log q, times the square root of their area, where q is the share of
-    the label among the pixels of all other images that are predicted as the same class with a like confidence. So a
-    label is suspect if it is rare for what the network predicts, not if the network often confuses both classes.
-    Neighboring frames of a video do not count as other images, as an error of a label is often repeated in them.
+    A region is a set of connected pixels with the same label and the same prediction, farther than `BORDER` from the
+    boundaries of the label. Its score is the mean of -log q over its pixels, times the square root of its area. To
+    compute q, take the pixels of all other images that are predicted as the same class, with a confidence in the same
+    bin: q is the share of them that has the label of the region. So a label is suspect if it is rare for the
+    prediction, not if the network often confuses the two classes. Neighboring frames of a video do not count as other
+    images, since they often repeat a label error.
 
-    Whole masks are compared with all others: `OTHER_IMAGE` if the agreement with the prediction is far below the
-    median, `SHIFTED` if the agreement along boundaries grows far more than usual when the mask is shifted. Their
-    score is the missing agreement in points.
+    Each mask as a whole is compared with all other masks. It is suspected to be that of another image (`OTHER_IMAGE`)
+    if its agreement with the prediction is far below the median, and to be shifted (`SHIFTED`) if a shift raises its
+    agreement near boundaries far more than usual. The score is the agreement below the median, or gained by the shift,
+    in percentage points.
 
     Ideas: Northcutt et al., "Confident Learning", JAIR 2021, for the counts of label and prediction; Rottmann, Reese,
     "Automated Detection of Label Errors in Semantic Segmentation Datasets", WACV 2023, for ranking connected regions.
@@ -137,14 +141,20 @@ class LabelErrors:
 
     def __init__(self, num_classes: int) -> None:
         self._counts = np.zeros((num_classes, num_classes, BINS), np.int64)
-        """Pixels by label, prediction and bin of confidence."""
+        """(K, K, BINS): the number of pixels by label, prediction and bin of confidence."""
         self._own: list[tuple[Counts, Counts]] = []
-        """The same of each image: the places in the flattened array that are not 0, and the numbers of pixels."""
+        """The counts of each image: the indices in the flattened array whose counts are not 0, and these counts."""
         self._regions: list[_Region] = []
         self._masks: list[_Mask] = []
 
     def add(self, target: LabelMap, prediction: LabelMap, confidence: npt.NDArray[np.floating]) -> None:
-        """Add the next image: target, prediction and the confidence of the prediction in 0..1, (H, W) each."""
+        """Add the next image.
+
+        Args:
+            target: (H, W) class indices, 255 where ignored.
+            prediction: (H, W) class indices.
+            confidence: (H, W) the confidence of the prediction, 0..1.
+        """
         import cv2  # slow to import
 
         image, num_classes = len(self._masks), len(self._counts)
@@ -173,18 +183,18 @@ class LabelErrors:
         self._masks.append(_Mask(size, agreement, gain, (down * step, right * step), is_bounded))
 
     def merge(self, other: "LabelErrors") -> None:
-        """Add other images, which come after those so far."""
+        """Add the images of `other`, numbered after the images added so far."""
         self._counts += other._counts
         self._own += other._own
         self._regions += [replace(region, image=region.image + len(self._masks)) for region in other._regions]
         self._masks += other._masks
 
     def ranked(self, neighbors: Sequence[Sequence[int]] = ()) -> list[Suspect]:
-        """Return all suspects: whole masks, then regions, each with the highest scores first.
+        """Return all suspects: first whole masks, then regions, each sorted by descending score.
 
         Args:
-            neighbors: the numbers of the images that show the same as each image, and its own number; by default each
-                image by itself.
+            neighbors: for each image, its own index and the indices of the images that show the same scene, which do
+                not count as other images; by default only the index of the image.
         """
         found, image, others, predicted = [], -1, self._counts, self._counts[0]
         for region in self._regions:  # ordered by their images
@@ -199,8 +209,8 @@ class LabelErrors:
             if mean >= -math.log(RARE):
                 score = mean * math.sqrt(area)
                 remark = (
-                    f"{area * region.step**2:,} pixels; in other images {math.exp(-mean):.1%} of what is predicted "
-                    "like this has this label"
+                    f"{area * region.step**2:,} pixels; in other images {math.exp(-mean):.1%} of the pixels predicted "
+                    "like these have this label"
                 )
                 found.append(Suspect(region.image, REGION, region.label, region.would_be, region.box, score, remark))
         found.sort(key=lambda suspect: (-suspect.score, suspect.image, suspect.box))
@@ -212,7 +222,7 @@ class LabelErrors:
         return [*self._whole_masks(), *kept]
 
     def _counts_without(self, images: Sequence[int]) -> Counts:
-        """Return the counts of all images but some."""
+        """Return the counts (K, K, BINS) summed over all images except `images`."""
         counts = self._counts.copy()
         for image in images:
             places, numbers = self._own[image]
@@ -242,17 +252,17 @@ class LabelErrors:
 def _regions(
     image: int, pairs: npt.NDArray[np.uint16], bins: npt.NDArray[np.uint8], counts: Counts, step: int
 ) -> list[_Region]:
-    """Return the connected regions of each pair of label and prediction.
+    """Find the connected regions whose pixels all have the same label and the same prediction.
 
     Args:
-        image: the number of the image.
+        image: the index of the image.
         pairs: (H, W) label times K plus prediction, `_NO_PAIR` outside of all regions.
         bins: (H, W) the bin of the confidence.
-        counts: (K, K, BINS) the pixels of the image.
-        step: the distance of the rows and columns in the image.
+        counts: (K, K, BINS) the number of pixels of the image by label, prediction and bin of confidence.
+        step: the distance in pixels between searched rows, and between searched columns.
 
     Returns:
-        The largest regions, at most `MAX_KEPT`.
+        At most `MAX_KEPT` regions, the largest first.
     """
     import cv2  # slow to import
 
@@ -277,12 +287,17 @@ def _regions(
 def _best_shift(
     target: LabelMap, prediction: LabelMap, near: npt.NDArray[np.bool_]
 ) -> tuple[float, tuple[int, int], bool]:
-    """Return how much better the label fits when it is shifted, the best shift, and whether longer ones fit less.
+    """Find the shift of the target that agrees best with the prediction near boundaries.
 
     Args:
         target: (H, W) class indices, 255 where ignored.
         prediction: (H, W) class indices.
-        near: the pixels near the boundaries of the target, of which some are compared.
+        near: (H, W) whether a pixel is near a boundary of the target; at most `SAMPLES` of these pixels are compared.
+
+    Returns:
+        gain: the agreement, 0..1, with the best shift minus the agreement without a shift.
+        shift: (down, right) the best shift in rows and columns of the arrays; (0, 0) without boundaries.
+        is_bounded: whether the best shift is smaller than the largest shift that was tried.
     """
     step = max(1, round(math.hypot(*target.shape) * STEP_SHARE))
     reach = STEPS * step
@@ -311,13 +326,16 @@ def _best_shift(
 
 
 def _way(down: int, right: int) -> str:
-    """Describe a shift in words, such as "4 pixels left and 2 pixels up"."""
+    """Describe a shift in words, for example "4 pixels left and 2 pixels up"."""
     parts = [(right, "right" if right > 0 else "left"), (down, "down" if down > 0 else "up")]
     return " and ".join(f"{counted(abs(pixels), 'pixel')} {way}" for pixels, way in parts if pixels)
 
 
 def _usual(values: Sequence[float], least: float) -> tuple[float, float]:
-    """Return the median of values that are not NaN, and the standard deviation estimated from the median deviation."""
+    """Return the median and a robust standard deviation of the values that are not NaN.
+
+    The standard deviation is estimated by the median absolute deviation, and is at least `least`.
+    """
     known = np.array([value for value in values if not math.isnan(value)] or [0.0])
     median = float(np.median(known))
     return median, max(least, 1.4826 * float(np.median(np.abs(known - median))))
@@ -327,12 +345,12 @@ HEADER = ("file", "kind", "class", "would be", "x0", "y0", "x1", "y1", "score", 
 
 
 def csv_rows(suspects: Iterable[Suspect], files: Sequence[str], names: Sequence[str]) -> list[list[str]]:
-    """Return the rows of label_errors.csv: the heading, and a row for each suspect.
+    """Return the rows of label_errors.csv: the header row, then a row for each suspect.
 
     Args:
-        suspects: the suspects, whose order is kept.
-        files: the names of the images.
-        names: the names of the classes.
+        suspects: the suspects, in the order of the rows.
+        files: the file names of all images.
+        names: the names of all classes.
     """
     rows = [list(HEADER)]
     for each in suspects:

@@ -1,4 +1,4 @@
-"""Write the report of one or several models on a data set, or of a model on a video, as one HTML file."""
+"""Write a report as one HTML file: on one or several models and a data set, or on a model and a video."""
 
 import csv
 import hashlib
@@ -40,7 +40,7 @@ from maskpencil.report.video import describe_video
 from maskpencil.segmenter import load_predictor
 
 QUALITIES = (80, 60, 40)
-"""The qualities of the images that are tried in turn until the page is small enough."""
+"""The WebP qualities, 0..100, that are tried in turn until the page is small enough."""
 
 ENCODERS = 4
 """The number of threads that encode images."""
@@ -49,22 +49,25 @@ SHOWN_SUSPECTS = 30
 """The largest number of suspected label errors that the page shows; the CSV file lists all."""
 
 DRAWING_SHARE = 0.3
-"""The share of a limited time that is left for drawing images."""
+"""The share of `ReportOptions.seconds` that scoring leaves for drawing images."""
 
 SHOWN_ALIKE, SHOWN_MODELS = 4, 3
-"""The largest number of suspects of the same two classes, and of models, whose images are shown."""
+"""The largest number of suspects of the same two classes, and of models with drawn predictions, that the page shows."""
 
 LABEL_ERRORS = "label_errors.csv"
-"""The name of the file of suspected label errors beside report.html; for other reports it begins with their names."""
+"""The name of the CSV file of suspected label errors beside report.html; NAME.html gets NAME_label_errors.csv."""
 
 DIGEST_NAME = "label-errors"
+"""The name of the meta element with the digest, see `DIGEST`."""
+
 DIGEST = re.compile(rf'<meta name="{DIGEST_NAME}" content="(\w+)">')
-"""The element in the head of a report that holds the SHA-256 of its table of label errors."""
+"""The meta element of a report with the SHA-256 of its CSV file of label errors, to detect changes of the file."""
 
 HEAD = 4096
-"""The number of characters in which the marks of a report are looked for."""
+"""The number of characters at the start of a file that are searched for `MARK` and `DIGEST`."""
 
 Progress = Callable[[int, int], None]
+"""A function that is called with (done, total)."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class ReportOptions:
         split: the split whose images are scored.
         top: about how many images are shown, in addition to the worst image of each class.
         size: the largest size of the HTML file in bytes.
-        seconds: the longest time to take: images for which it does not suffice are left out. None is no limit.
+        seconds: the time limit; images for which the time does not suffice are left out. None means no limit.
 
     Example:
         >>> options = mp.ReportOptions(split="test", top=8)
@@ -83,7 +86,7 @@ class ReportOptions:
         2
 
     Raises:
-        ConfigError: `top` is below 1, or `size` is below 1 MB.
+        ConfigError: `top` is not a whole number from 1 on, or `size` is not a whole number from 1,000,000 on.
     """
 
     split: str = "val"
@@ -108,15 +111,15 @@ def write_report(
 ) -> DetailedScores:
     """Score models on a folder of images and masks, and write one HTML file that shows how good they are and why.
 
-    If label errors are suspected, the file `label_errors.csv` beside it lists them.
+    If label errors are suspected, they are listed in the file `label_errors.csv` beside the HTML file.
 
     Args:
-        models: a segmenter or a model folder, or a list of them; all others are compared with the first.
+        models: a segmenter or a model folder, or a list of them; further models are compared with the first.
         data: the folder of images and masks.
-        out: the HTML file to write; an earlier report is replaced, another file is not.
-        options: the settings.
-        progress: called with (images done, total).
-        tell: called with remarks on how the data are read.
+        out: the HTML file to write; an earlier report is replaced, any other file is not.
+        options: the settings; by default those of `ReportOptions()`.
+        progress: called with (images done, total), where the images of each model count.
+        tell: called with a remark if the data have the classes of the first model in another order.
 
     Returns:
         The scores of the first model.
@@ -130,7 +133,7 @@ def write_report(
         ConfigError: an argument has the wrong type or value.
         DataError: the folder cannot be read, lacks the split, or has other classes than a model.
         ModelError: a model folder cannot be read.
-        OutputError: another file is in the way, or the files cannot be written.
+        OutputError: `out` is not an earlier report, or a file cannot be written.
     """
     options, out = options or ReportOptions(), read_path("out", out)
     started = time.monotonic()
@@ -144,7 +147,7 @@ def write_report(
     pairs = list(folder.pairs(options.split))
     end = math.inf if options.seconds is None else started + options.seconds
     if options.seconds is not None:
-        random.Random(0).shuffle(pairs)  # noqa: S311 - so that those for which the time suffices are like the others
+        random.Random(0).shuffle(pairs)  # noqa: S311 - so that the images scored in time represent all
     errors = LabelErrors(len(first.classes))
 
     def measure(target: LabelMap, prediction: Prediction) -> LabelErrors:
@@ -169,7 +172,7 @@ def write_report(
     videos = video_names(pairs)
     choices = choose_images(
         scores[0], options.top, videos if options.seconds is None else ()
-    )  # else not in their order
+    )  # shuffled images are not in the order of the frames
     models = dict(zip(names, predictors, strict=True))
     shots, doubts = _drawn(models, folder, pairs, scores[0], choices, _varied(found), end)
     training = _training(folder, options.split)
@@ -207,7 +210,7 @@ def write_report(
         with written_whole(table) as temporary:
             temporary.write_text(rows, encoding="utf-8", newline="")
     else:
-        table.unlink(missing_ok=True)  # that of the earlier report
+        table.unlink(missing_ok=True)  # the table of the earlier report
     return scores[0]
 
 
@@ -219,18 +222,18 @@ def report_video(
     options: ReportOptions | None = None,
     progress: Progress = lambda *_: None,
 ) -> None:
-    """Segment a video without truth, and write one HTML file that shows flicker, uncertainty and shares over time.
+    """Segment a video, and write one HTML file that shows flicker, uncertainty and the class shares over time.
 
     Args:
         model: a segmenter or a model folder.
         video: the path of the video.
-        out: the HTML file to write; an earlier report is replaced, another file is not.
-        options: the settings.
+        out: the HTML file to write; an earlier report is replaced, any other file is not.
+        options: the settings, of which only `size` has an effect; by default those of `ReportOptions()`.
         progress: called with (frames done, total); the total may be an estimate.
 
     Raises:
         ModelError: the model folder cannot be read.
-        OutputError: another file is in the way, or the file cannot be written.
+        OutputError: `out` is not an earlier report, or cannot be written.
         VideoError: no frame of the video can be read.
     """
     options, out, path = options or ReportOptions(), read_path("out", out), read_path("video", video)
@@ -257,19 +260,20 @@ def report_video(
 
 
 def errors_file(out: Path) -> Path:
-    """Return the file of suspected label errors beside the report `out`."""
+    """Return the path of the CSV file of suspected label errors beside the report `out`."""
     return out.with_name(LABEL_ERRORS if out.stem == "report" else f"{out.stem}_{LABEL_ERRORS}")
 
 
 def refuse_to_replace(out: Path, *, with_table: bool = True) -> None:
-    """Refuse to replace what is not an earlier report of this package, or a table of errors that was changed since.
+    """Check that `out` can be written, and that it is missing or an earlier report whose CSV file is unchanged.
 
     Args:
         out: the HTML file to write.
-        with_table: whether a table of label errors may be written beside it.
+        with_table: also check the CSV file of label errors beside `out`.
 
     Raises:
-        OutputError: such a file is in the way, or the file cannot be written.
+        OutputError: `out` is a folder or another file, the CSV file is another file or was changed, or `out` cannot be
+            written.
     """
     if out.is_dir() or not out.name:
         raise OutputError(f"{out}: is a folder; give the name of a file, such as {out / 'report.html'}")
@@ -282,11 +286,11 @@ def refuse_to_replace(out: Path, *, with_table: bool = True) -> None:
         digest = re.search(DIGEST, head)
     table = errors_file(out)
     if with_table and table.exists() and (digest is None or digest[1] != _digest(_text_of(table, -1))):
-        raise OutputError(f"{table}: is not as maskpencil report wrote it; move it, or give another name with --out")
+        raise OutputError(f"{table}: is not what maskpencil report wrote; move it, or give another name with --out")
 
 
 def _text_of(path: Path, most: int) -> str:
-    """Read the first `most` characters of a text file, all if it is -1."""
+    """Read the first `most` characters of a text file, or the whole file if `most` is -1."""
     try:
         with path.open(encoding="utf-8", errors="replace", newline="") as file:
             return file.read(most)
@@ -299,7 +303,7 @@ def _digest(text: str) -> str:
 
 
 def model_names(models: Sequence[Any]) -> list[str]:
-    """Return a short name for each model: the name of its run or folder, or numbers where these are equal."""
+    """Return a short name for each model: the name of its run or folder, with a number if two names are equal."""
     names = []
     for model in models:
         folder = model if isinstance(model, str | os.PathLike) else getattr(model, "folder", None)
@@ -327,7 +331,7 @@ def _part(progress: Progress, number: int, count: int) -> Progress:
 
 
 def _varied(found: Sequence[Suspect]) -> list[Suspect]:
-    """Choose the suspects to show: the strongest, but few of the same kind, and no regions of a suspected mask."""
+    """Choose at most `SHOWN_SUSPECTS` suspects, few with the same two classes, and no regions of a suspected mask."""
     masks = {suspect.image for suspect in found if suspect.kind != REGION}
     seen = Counter[tuple[int | None, int | None]]()
     shown = []
@@ -349,7 +353,20 @@ def _drawn(
     suspects: Sequence[Suspect],
     end: float,
 ) -> tuple[list[Shot], list[Shot]]:
-    """Read and segment the images to show once more, until the time `end`, and draw them and the suspects."""
+    """Read and segment the images to show a second time, since scoring keeps no images, and draw them.
+
+    Args:
+        models: the models by their names; the first one found the suspects.
+        folder: the data set.
+        pairs: the scored images and their masks.
+        scores: the scores of the first model.
+        choices: the images to show.
+        suspects: the suspected label errors to show.
+        end: the time, as by `time.monotonic`, after which no further image is drawn.
+
+    Returns:
+        The drawn images in the order of `choices`, and the drawn suspects in the order of `suspects`.
+    """
     chosen = {choice.index: choice for choice in choices}
     doubts: dict[int, list[tuple[int, Suspect]]] = {}
     for rank, suspect in enumerate(suspects):
@@ -384,7 +401,7 @@ def _drawn(
 
 
 def _items(shots: Sequence[Shot], quality: int) -> list[Element]:
-    """Return the list items of shots, whose images are encoded in several threads."""
+    """Return the list items of `shots`; their images are encoded in several threads."""
     with closing(in_parallel(lambda shot: shot.drawn(quality), shots, workers=ENCODERS)) as items:
         return list(items)
 
@@ -397,8 +414,9 @@ def _images_section(shots: Sequence[Shot], quality: int, predictor: Predictor) -
         "Images",
         element(
             "p",
-            "The worst, the most uncertain, those around the median and the best; press one to enlarge it. The mean "
-            "IoU of an image is over its own classes, so that it is often lower than that of all images together.",
+            "The worst images, the most uncertain, those around the median and the best; press an image to enlarge it. "
+            "The mean IoU of an image is over the classes that occur in it, so it is often lower than the mean IoU "
+            "over all images together.",
         ),
         sections.group_choices(groups, predictor.classes, present, "image-list"),
         sections.legend(predictor.classes, present),
@@ -412,9 +430,9 @@ def _suspects_section(shots: Sequence[Shot], quality: int, found: Sequence[Suspe
     if masks:
         parts.insert(0, counted(masks, "whole mask"))
     text = (
-        f"Suspect are {' and '.join(parts)}. The strongest are shown, few of each kind; {table} lists all. "
-        "If the data are well labeled, most of them are errors of the model, not of the label: look before you change "
-        "one."
+        f"Suspected are {' and '.join(parts)}. The strongest are shown, few of each kind; {table} lists all. "
+        "If the data are well labeled, most suspects are errors of the model, not of the label: look at a suspect "
+        "before you change its label."
         if found
         else "No label is suspect."
     )
@@ -425,7 +443,14 @@ def _suspects_section(shots: Sequence[Shot], quality: int, found: Sequence[Suspe
 
 
 def _page(title: str, lead: Element, parts: Sequence[Element], table: str) -> str:
-    """Return the whole page; `table` is the text of the table of label errors, whose digest the page keeps."""
+    """Return the page as HTML.
+
+    Args:
+        title: the title and main heading.
+        lead: the line below the heading.
+        parts: the sections.
+        table: the text of the CSV file of label errors, whose digest the page contains; empty if there is no file.
+    """
     ids = [part.get("id") or "" for part in parts]
     links = [element("li", element("a", name.capitalize(), href=f"#{name}")) for name in ids]
     viewer = element(
@@ -448,7 +473,14 @@ def _page(title: str, lead: Element, parts: Sequence[Element], table: str) -> st
 
 
 def _write(out: Path, written: Callable[[int, int], str], most: int, size: int) -> None:
-    """Write the page in the best quality, and with the most images, that `size` bytes suffice for."""
+    """Write the page with the best image quality, and then the largest number of images, that fit into `size` bytes.
+
+    Args:
+        out: the HTML file.
+        written: makes the page from the image quality and the largest number of images of each section.
+        most: the largest number of images of a section.
+        size: the size in bytes; a page without images is written even if it is larger.
+    """
     for quality in QUALITIES:
         content = written(quality, most).encode()
         if len(content) <= size:
@@ -467,7 +499,10 @@ def _csv_text(rows: Iterable[Sequence[str]]) -> str:
 
 
 def _training(folder: DataFolder, split: str) -> dict[str, tuple[float, int]]:
-    """Return the share of the training pixels of each class, and the number of training images with it."""
+    """Return each class's share of the training pixels and the number of training images with it, by its name.
+
+    Return {} if there are no training images, or if they are the scored images.
+    """
     if split == "train" or not folder.splits.get("train"):
         return {}
     counts = folder.class_counts("train")
@@ -477,7 +512,7 @@ def _training(folder: DataFolder, split: str) -> dict[str, tuple[float, int]]:
 
 
 def _shown(pair: Pair, folder: DataFolder) -> str:
-    """Return the path of an image below the data set's folder."""
+    """Return the path of an image relative to the data set's folder, or its whole path if it is not in the folder."""
     try:
         return pair.image.relative_to(folder.root).as_posix()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Write the sections of a report: numbers, classes, confusions, calibration, comparison, videos, definitions."""
+"""Build the sections of a report: scores, classes, confusions, calibration, comparison, videos, definitions."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from xml.etree.ElementTree import Element
@@ -20,32 +20,39 @@ from maskpencil.report.summary import calibration_verdict, headline, interval_no
 from maskpencil.report.video import VideoFindings
 
 MAX_MATRIX_CLASSES = 30
-"""With more classes only the most frequent confusions are listed, not the whole matrix."""
+"""With more classes the most frequent confusions are listed instead of the confusion matrix."""
 
 MAX_CONFUSIONS = 40
+"""The largest number of pairs of classes in the list of the most frequent confusions."""
+
 MAX_LOST = 10
+"""The largest number of listed images on which a model is worse than the first model."""
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """Return a share as text in percent, "–" if it is unknown."""
+    """Return a share, 0..1, as text in percent; "–" for None and NaN."""
     return "–" if value is None or np.isnan(value) else f"{value:.{digits}%}"
 
 
 def section(name: str, title: str, *children: Child | Iterable[Child]) -> Element:
-    """Return a section with a heading that the navigation links to."""
+    """Return a section with the heading `title` and the id `name`, to which the navigation of the page links."""
     heading = element("h2", title)
     return element("section", heading, *children, id=name, aria_label=title)
 
 
 def labeled(classes: ClassSet, index: int) -> list[Child]:
-    """Return the color, the number and the name of a class; the number is that in the drawn images."""
+    """Return the color square, the number and the name of a class; the number, index + 1, is also in drawn images."""
     return [swatch(classes.palette[index]), f"{index + 1} ", name_of(classes.names[index])]
 
 
 def scores_section(scores: DetailedScores, steps: Sequence[str], *, split: str, videos: int) -> Element:
-    """Return the headline, the scores with their intervals, what stands out, and what to do next.
+    """Return the section with the headline, the scores, their intervals, the weakest class and what to do next.
 
-    `videos` is the number of videos whose frames the images seem to be, by their names; 0 if they are no frames.
+    Args:
+        scores: the scores.
+        steps: the advice from `next_steps`.
+        split: the name of the scored split.
+        videos: the number of videos that the images belong to, judged by their names; 0 if they are not frames.
     """
     cards = []
     for name in ("mean_iou", "pixel_accuracy", "mean_boundary_f1"):
@@ -85,7 +92,10 @@ def scores_section(scores: DetailedScores, steps: Sequence[str], *, split: str, 
 
 
 def classes_section(scores: DetailedScores, classes: ClassSet, training: Mapping[str, tuple[float, int]]) -> Element:
-    """Return the table of the classes, sortable by every column, and the table of objects by size."""
+    """Return the section with the scores of each class and the objects found by size, in sortable tables.
+
+    `training` is that of `summary.next_steps`; without it the column of the training pixels is left out.
+    """
     total = sum(each.pixels for each in scores.classes.values()) or 1
     titles = ["class", "IoU", "", "95% interval", "accuracy", "precision", "boundary F1", "Boundary IoU", "share"]
     titles += ["in training"] if training else []
@@ -137,7 +147,7 @@ def classes_section(scores: DetailedScores, classes: ClassSet, training: Mapping
 
 
 def confusion_section(scores: DetailedScores, classes: ClassSet) -> Element:
-    """Return the confusion matrix in percent of each class, and each class's main partners."""
+    """Return the section with the main confusions of each class, and the confusion matrix in percent of each row."""
     counts, names = scores.confusion_matrix, list(scores.classes)
     totals = counts.sum(axis=1)
     rows = []
@@ -148,7 +158,7 @@ def confusion_section(scores: DetailedScores, classes: ClassSet) -> Element:
             rows.append(element("tr", title, _partners(lost), _partners(taken)))
     head = element(
         "tr",
-        *(_text_heading(text) for text in ("class", "missed: its pixels are called", "invented: called so, but are")),
+        *map(_text_heading, ("class", "missed: its pixels are called", "invented: pixels called this class are")),
     )
     table = element("table", element("thead", head), element("tbody", rows))
     parts: list[Child] = [
@@ -197,7 +207,10 @@ def confusion_section(scores: DetailedScores, classes: ClassSet) -> Element:
 
 
 def calibration_section(scores: DetailedScores, classes: ClassSet) -> Element | None:
-    """Return the reliability curve and, for two classes, precision and recall; None without confidences."""
+    """Return the section with the reliability curve and, for two classes, the curve of precision and recall.
+
+    Return None if the scores were computed without confidences.
+    """
     if scores.calibration_error is None:
         return None
     points = [(confidence, accuracy) for confidence, accuracy, _ in scores.reliability]
@@ -233,6 +246,13 @@ def calibration_section(scores: DetailedScores, classes: ClassSet) -> Element | 
 
 
 def _threshold(road: RoadScores, points: Sequence[tuple[float, float, float]], name: str) -> Iterator[Child]:
+    """Yield the heading, the curve and the best threshold for the class `name`.
+
+    Args:
+        road: the scores of the class at the best threshold.
+        points: (threshold, precision, recall) of all thresholds; empty if no pixel of the masks has the class.
+        name: the name of the class.
+    """
     yield element("h3", "Precision and recall of ", name_of(name))
     if not points:
         yield element("p", "No pixel of the masks has this class.")
@@ -258,7 +278,14 @@ def comparison_section(
     comparisons: Sequence[Comparison],
     images: Sequence[str],
 ) -> Element:
-    """Return the scores of all models, and for each further model the differences to the first one."""
+    """Return the section with the scores of all models, and the differences of each further model to the first model.
+
+    Args:
+        names: the names of the models.
+        scores: the scores of each model.
+        comparisons: the comparison of each model but the first with the first model.
+        images: the file names of the scored images.
+    """
     rows = [
         element(
             "tr",
@@ -301,13 +328,14 @@ def comparison_section(
 
 
 def video_section(found: VideoFindings, classes: ClassSet) -> Iterator[Element]:
-    """Return the sections of a video: flicker and uncertainty over time, and the shares of the classes."""
+    """Yield the sections of a video: flicker, uncertainty (if known) and the shares of the classes over time."""
     mean = found.mean_flicker
     text = (
-        "No two frames have still pixels, so that flicker cannot be measured."
+        "No two successive frames have still pixels, so that flicker cannot be measured."
         if np.isnan(mean)
         else f"{mean:.2%} of the pixels that do not move change their class from one frame to the next. "
-        "If this disturbs, predict with --smooth 0.5; gaps are cuts and frames in which all pixels move."
+        "If the flicker disturbs, predict with --smooth 0.5. Gaps in the curve are cuts and frames in which all pixels "
+        "move."
     )
     yield section(
         "flicker",
@@ -335,29 +363,36 @@ def video_section(found: VideoFindings, classes: ClassSet) -> Iterator[Element]:
 
 
 def definitions_section() -> Element:
-    """Return the definitions of the measures, with the figure of the boundary measures."""
+    """Return the section with the definitions of the scores, and the figure of the boundary scores."""
     return section(
         "definitions",
         "How the numbers are defined",
         element(
             "p",
             "All scores are computed from counts summed over all images. IoU is TP / (TP + FP + FN), accuracy (recall) "
-            "TP / (TP + FN), precision TP / (TP + FP); ignored pixels count nowhere, and classes that never occur are "
-            "left out of means. Mean IoU of an image is over the classes that occur in it.",
+            "TP / (TP + FN), precision TP / (TP + FP). Ignored pixels are not counted, and classes that never occur "
+            "are left out of means. The mean IoU of an image is over the classes that occur in the image.",
         ),
         element(
             "p",
             "A boundary pixel has a pixel of another class among its 4 neighbors; ignored pixels and the border of the "
             "image make no boundary. Boundary F1 combines precision and recall of boundary pixels, which match if one "
-            f"of the same class is at most {TOLERANCE:.2%} of the image's diagonal away. Boundary IoU is that within "
-            f"bands of {BAND:.0%} of the diagonal along the boundaries. Both allow at least one pixel.",
+            f"of the same class is at most {TOLERANCE:.2%} of the image's diagonal away. Boundary IoU is the IoU "
+            f"within bands of {BAND:.0%} of the diagonal along the boundaries. Both distances are at least one pixel.",
         ),
         element("figure", boundary_figure()),
     )
 
 
 def group_choices(groups: Iterable[str], classes: ClassSet, present: Iterable[int], target: str) -> Element:
-    """Return the choices of the group and the class of the images in the list `target`."""
+    """Return the controls that show only the images of a group or a class.
+
+    Args:
+        groups: the keys of `GROUPS` to choose from.
+        classes: the classes.
+        present: the indices of the classes to choose from.
+        target: the id of the list of images.
+    """
     options = [element("option", "all", value="")]
     options += [element("option", GROUPS[group], value=group) for group in groups]
     of_class = [element("option", "any", value="")]
@@ -373,7 +408,7 @@ def group_choices(groups: Iterable[str], classes: ClassSet, present: Iterable[in
 
 
 def legend(classes: ClassSet, present: Iterable[int]) -> Element:
-    """Return the colors, numbers and names of classes."""
+    """Return a list with the colors, numbers and names of the classes whose indices are in `present`."""
     return element("ul", [element("li", labeled(classes, index)) for index in present], class_="legend")
 
 
@@ -402,7 +437,7 @@ def _text_heading(text: str) -> Element:
 
 
 def _heat(share: float, title: str) -> Element:
-    """Return a cell of the confusion matrix, colored by its share."""
+    """Return a cell of the confusion matrix, shaded by its `share` of the row, 0..1, with the tooltip `title`."""
     shade = element("rect", width=44, height=18, rx=3, fill_opacity=round(0.65 * share, 3))
     shown = f"{100 * share:.0f}" if share >= 0.005 else ""
     text = element("text", shown, x=22, y=13, text_anchor="middle")
@@ -433,5 +468,5 @@ def _sortable(titles: Sequence[str], rows: Sequence[Element], caption: str) -> E
 
 
 def _scrollable(table: Element, label: str) -> Element:
-    """Return a table that scrolls by itself, also by the keyboard, if the window is too narrow for it."""
+    """Return an element in which a wide table scrolls, also by the keyboard; `label` describes the table."""
     return element("div", table, class_="scroll", tabindex="0", role="region", aria_label=label)

@@ -1,4 +1,4 @@
-"""Draw the images and the suspected label errors of a report as list items."""
+"""Draw the list items of a report: one for each image to show, and one for each suspected label error."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,20 +26,28 @@ from maskpencil.report.images import (
 from maskpencil.report.label_errors import OTHER_IMAGE, SHIFTED, Suspect
 
 CROP = 320
-"""The longer side of the panels of a suspected region, in pixels."""
+"""The largest length of the longer side of an image drawn for a suspected label error, in pixels."""
 
 LEAST_SIDE = 120
-"""The smallest side of the square around a suspected region that is shown, in pixels."""
+"""The smallest side, in pixels, of the square cut out around a suspected region."""
 
 SHIFT_SIDE = 40
-"""The side of the square that shows a shifted mask, as a multiple of the shift."""
+"""The square cut out to show a shifted mask has a side of this number times the shift."""
 
 FRAME = (255, 0, 255)
+"""The RGB color of the frame around a suspected region, and of the drawn boundaries of a shifted mask."""
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A list item: a heading with the file's name, remarks, images with captions, and values for the filters."""
+    """The content of a list item.
+
+    Attributes:
+        name: the heading: the name of the image file, or the time range of a video.
+        lines: the remarks below the heading.
+        panels: pairs of an image (H, W, 3) RGB and its caption.
+        data: further attributes of the HTML element: the groups and classes by which the page filters its images.
+    """
 
     name: str
     lines: tuple[Child, ...]
@@ -47,7 +55,7 @@ class Shot:
     data: Mapping[str, str] = field(default_factory=dict)
 
     def drawn(self, quality: int) -> Element:
-        """Return the list item; `quality` is that of the images in WebP, 0..100."""
+        """Return the list item as an HTML element; the images are encoded as WebP with a `quality` of 0..100."""
         copy = element("button", "copy name", type="button", class_="copy", data_name=self.name)
         buttons = []
         for pixels, caption in self.panels:
@@ -66,14 +74,15 @@ def image_shot(
     choice: Choice,
     classes: ClassSet,
 ) -> Shot:
-    """Return the item of an image: image, truth, prediction and where they differ, with the reason in words.
+    """Draw an image, its target, the predictions and the wrong pixels, and say in words what is wrong.
 
     Args:
-        name: the name of the file.
+        name: the name of the image file.
         image: (H, W, 3) RGB.
         target: (H, W) class indices, 255 where ignored.
-        predictions: (H, W) class indices, by the name of the model; the first is judged.
-        scores: the counts of the image.
+        predictions: the prediction (H, W) of each model, as class indices, by the name of the model. The wrong pixels
+            and the remarks are those of the first model.
+        scores: the counts of the image with the first model.
         choice: why the image was chosen.
         classes: the classes.
     """
@@ -102,11 +111,20 @@ def image_shot(
 def suspect_shot(
     name: str, image: RGBImage, target: LabelMap, prediction: LabelMap, suspect: Suspect, classes: ClassSet
 ) -> Shot:
-    """Return the item of a suspected label error: the image, the label and the prediction around it."""
+    """Draw the image, the target and the prediction around a suspected label error; for a shifted mask, see `_shifted`.
+
+    Args:
+        name: the name of the image file.
+        image: (H, W, 3) RGB.
+        target: (H, W) class indices, 255 where ignored.
+        prediction: (H, W) class indices.
+        suspect: the suspected label error.
+        classes: the classes.
+    """
     x0, y0, x1, y1 = suspect.box
     label, would_be = (None if k is None else classes.names[k] for k in (suspect.label, suspect.would_be))
     says: list[Child] = ["labeled ", name_of(label or ""), ", the model says ", name_of(would_be or "")]
-    whole = {SHIFTED: ["the mask looks shifted"], OTHER_IMAGE: ["the mask looks like that of another image"]}
+    whole = {SHIFTED: ["the mask looks shifted"], OTHER_IMAGE: ["the mask looks like the mask of another image"]}
     numbers = f"{suspect.remark}; box {x0}, {y0} to {x1}, {y1}"
     lines = element("p", whole.get(suspect.kind, says)), element("p", numbers, class_="faint small")
     if suspect.kind == SHIFTED:
@@ -134,12 +152,15 @@ def suspect_shot(
 def _shifted(
     image: RGBImage, target: LabelMap, shift: tuple[int, int]
 ) -> tuple[tuple[npt.NDArray[np.uint8], str], ...]:
-    """Draw the boundaries of a mask on the part of the image that has most of them: as they are, and moved.
+    """Draw the boundaries of a mask on the square of the image with the largest number of boundary pixels.
 
     Args:
         image: (H, W, 3) RGB.
         target: (H, W) class indices, 255 where ignored.
-        shift: the pixels, down and to the right, by which the mask is moved.
+        shift: (down, right) in pixels, by which the mask is moved for the third panel.
+
+    Returns:
+        Three panels, each an image (H, W, 3) and its caption: the image, the boundaries on it, the moved boundaries.
     """
     import cv2  # slow to import
 
@@ -160,12 +181,12 @@ def _shifted(
 
 
 def present_classes(shots: Sequence[Shot]) -> list[int]:
-    """Return the classes that occur in the images, ordered by their index."""
+    """Return the indices, in ascending order, of the classes that occur in the target or prediction of any image."""
     return sorted({int(k) for shot in shots for k in shot.data.get("data_classes", "").split()})
 
 
 def _framed(pixels: npt.NDArray[np.uint8], box: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Draw a frame of one pixel around a box (x0, y0, x1, y1)."""
+    """Return a copy of an image (H, W, 3) with a frame, one pixel wide, around the box (x0, y0, x1, y1) in pixels."""
     canvas = Image.fromarray(pixels)
     x0, y0, x1, y1 = box
     ImageDraw.Draw(canvas).rectangle((x0 - 2, y0 - 2, x1 + 1, y1 + 1), outline=FRAME)

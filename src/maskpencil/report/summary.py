@@ -1,4 +1,4 @@
-"""Say in words what scores mean: how good, how sure, which class is worst and why, and what to do next."""
+"""Explain scores in words: how good the model is, how certain the scores are, what is weakest, and what to do next."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,29 +10,31 @@ from maskpencil.metrics.intervals import MIN_GROUPS, ROUNDS
 from maskpencil.plain_text import counted
 
 RARE = 0.3
-"""Classes that occur in a smaller share of the training images are called rare."""
+"""Classes that are in a smaller share of the training images count as rare."""
 
 RARER, SMALL_SHARE = 3.0, 0.005
-"""A class is named as rarer in training if its share is this number of times larger here, and at least this share."""
+"""More training images of a class are advised if its share of the scored pixels is more than `RARER` times its share of
+the training pixels, and at least `SMALL_SHARE`. Bins of confidence with a smaller share of the pixels are ignored."""
 
 THIN = 0.15
-"""If the boundary F1 of a class is larger than its IoU by more than this, its objects are thin or small."""
+"""The objects of a class count as thin or small if its boundary F1 exceeds its IoU by more than this."""
 
 NOTABLE = 0.05
-"""The smallest share of missed or invented pixels that is mentioned."""
+"""The smallest share, 0..1, of missed or invented pixels of a class that is mentioned."""
 
 GOOD = 0.9
-"""A weakest class with at least this IoU needs no advice."""
+"""The weakest class gets no advice if its IoU is at least this."""
 
 FEW, SMALL_OBJECTS = 10, 0.1
-"""Small objects are judged if there are at least this number, and if they hold at least this share of the class."""
+"""Small objects of a class are judged if there are at least `FEW` of them and at least `FEW` larger objects, and if the
+small objects have at least the share `SMALL_OBJECTS` of the pixels of the class."""
 
 WIDE = 0.06
-"""An interval of the mean IoU wider than this hides most differences between models."""
+"""More images to score on are advised if the 95% interval of the mean IoU is wider than this."""
 
 
 def headline(scores: DetailedScores, *, videos: int) -> str:
-    """Say how good a model is, and how sure that is; `videos` is that of `interval_note`."""
+    """Return a text that says how good a model is, and how certain the score is; for `videos` see `interval_note`."""
     if np.isnan(scores.mean_iou):
         return "There is no score: no pixel of these images is labeled."
     text = f"{scores.pixel_accuracy:.1%} of the pixels are right; the mean IoU is {scores.mean_iou:.3f}"
@@ -41,14 +43,17 @@ def headline(scores: DetailedScores, *, videos: int) -> str:
     else:
         text += f"; {counted(scores.images, 'image')} are too few for an interval" if scores.images > 1 else ""
     if scores.intervals and videos and scores.groups == scores.images:
-        text += f". By their names these are frames of {counted(videos, 'video')}: others may well score outside of it"
+        text += (
+            f". By their names these are frames of {counted(videos, 'video')}; other videos may well score outside of "
+            "the interval"
+        )
     return text + "."
 
 
 def interval_note(scores: DetailedScores, *, videos: int) -> str:
-    """Say where the intervals come from and what they do not cover.
+    """Return a text that says how the intervals are computed and what they do not cover.
 
-    `videos` is the number of videos whose frames the images seem to be, by their names; 0 if they are no frames.
+    `videos` is the number of videos that the images belong to, judged by their names; 0 if the images are not frames.
     """
     if not scores.intervals:
         return f"Intervals need at least {MIN_GROUPS} images, or as many videos."
@@ -66,13 +71,19 @@ def interval_note(scores: DetailedScores, *, videos: int) -> str:
 
 
 def worst_class(scores: DetailedScores) -> tuple[str, DetailedClassScores] | None:
-    """Return the class of the lowest IoU among those that occur in the targets."""
+    """Return the name and the scores of the class with the lowest IoU among the classes that occur in the targets.
+
+    Return None if no class has an IoU and occurs in the targets.
+    """
     found = [(name, each) for name, each in scores.classes.items() if each.iou is not None and each.pixels]
     return min(found, key=lambda pair: pair[1].iou or 0.0, default=None)
 
 
 def why(scores: DetailedScores, name: str) -> str:
-    """Say why the IoU of a class is not higher: missed or invented, and with which class it is confused."""
+    """Return a phrase that says why the IoU of the class `name` is not higher.
+
+    It names the share of missed and of invented pixels, and the classes with which the class is confused.
+    """
     index = list(scores.classes).index(name)
     each = scores.classes[name]
     lost = partners(scores.confusion_matrix[index], index, list(scores.classes))
@@ -83,17 +94,22 @@ def why(scores: DetailedScores, name: str) -> str:
         parts.append(f"{missed:.0%} of its pixels are missed{_in_brackets(lost)}")
     if invented >= NOTABLE:
         parts.append(f"{invented:.0%} of the pixels called {name} are something else{_in_brackets(taken)}")
-    return " and ".join(parts) or "few of its pixels are missed, and few others are called so"
+    return " and ".join(parts) or f"few of its pixels are missed, and few other pixels are called {name}"
 
 
 def partners(row: npt.NDArray[np.int64], index: int, names: Sequence[str], *, most: int = 3) -> list[tuple[str, float]]:
-    """Return the classes with which a class is confused most, and their share of all its pixels, the largest first.
+    """Return the classes with which a class is confused most.
 
     Args:
-        row: the row (target) or the column (prediction) of the class in the confusion matrix.
-        index: the class.
+        row: (K,) the row (pixels of the class in the targets) or the column (pixels predicted as the class) of the
+            confusion matrix.
+        index: the index of the class.
         names: the names of all classes.
-        most: the largest number of classes.
+        most: the largest number of classes to return.
+
+    Returns:
+        Pairs of a name and the share, 0..1, of the pixels in `row`, the largest share first; shares under 1% are left
+        out.
     """
     total = row.sum()
     order = [int(i) for i in np.argsort(-row, kind="stable") if i != index and row[i] >= 0.01 * total and row[i]]
@@ -108,14 +124,15 @@ def next_steps(
     suspects: int,
     csv: str,
 ) -> list[str]:
-    """Say what to do next, each step with the numbers that speak for it.
+    """Return advice on what to do next, a sentence or two for each step, with the numbers that are the reason for it.
 
     Args:
         scores: the scores.
-        training: the share of the training pixels of each class, 0..1, and the number of training images with it.
+        training: for the name of each class its share of the training pixels, 0..1, and the number of training images
+            that show it; empty if there is no training split.
         training_images: the number of training images.
         suspects: the number of suspected label errors.
-        csv: the name of the file that lists them.
+        csv: the name of the file that lists the suspected label errors.
     """
     steps = []
     worst = worst_class(scores)
@@ -142,13 +159,16 @@ def next_steps(
     if (interval := scores.intervals.get("mean_iou")) and interval[1] - interval[0] > WIDE:
         steps.append(
             f"Label more images to score on: the interval of the mean IoU is {100 * (interval[1] - interval[0]):.0f} "
-            "points wide, so that smaller differences between models cannot be told."
+            "points wide, so that smaller differences between models are not recognized."
         )
     return steps
 
 
 def calibration_verdict(scores: DetailedScores) -> str:
-    """Say whether confidences can be taken at their word."""
+    """Return a text that compares the mean confidence with the share of right pixels, and names the worst bin.
+
+    The scores must have a reliability curve.
+    """
     total = sum(pixels for *_, pixels in scores.reliability)
     sure = sum(confidence * pixels for confidence, _, pixels in scores.reliability) / total
     right = sum(accuracy * pixels for _, accuracy, pixels in scores.reliability) / total
@@ -171,7 +191,16 @@ def _improve(
     trained: tuple[float, int] | None,
     training_images: int,
 ) -> str:
-    """Say how the weakest class could get better."""
+    """Return advice on how to improve the weakest class.
+
+    Args:
+        scores: the scores.
+        name: the name of the weakest class.
+        each: the scores of the class.
+        trained: the share of the training pixels of the class, and the number of training images that show it; None if
+            unknown.
+        training_images: the number of training images.
+    """
     if trained and trained[1] < RARE * training_images:
         return (
             f"Label more images with {name}, the weakest class (IoU {each.iou:.2f}): it is in {trained[1]} of "
@@ -185,8 +214,9 @@ def _improve(
         )
     index = list(scores.classes).index(name)
     lost = partners(scores.confusion_matrix[index], index, list(scores.classes), most=1)
-    beside = f" beside {lost[0][0]}, which {lost[0][1]:.0%} of its pixels are called" if lost else ""
-    return f"Label more images that show {name}{beside}: it is the weakest class (IoU {each.iou:.2f})."
+    beside = f" beside {lost[0][0]}" if lost else ""
+    confused = f", and {lost[0][1]:.0%} of its pixels are called {lost[0][0]}" if lost else ""
+    return f"Label more images that show {name}{beside}: it is the weakest class (IoU {each.iou:.2f}){confused}."
 
 
 def _shares(scores: DetailedScores) -> dict[str, float]:
@@ -195,7 +225,10 @@ def _shares(scores: DetailedScores) -> dict[str, float]:
 
 
 def _badly_found_small(scores: DetailedScores) -> list[str]:
-    """Describe the classes that consist of small objects in part, and whose small objects are found less often."""
+    """Return a text for each class whose small objects are found clearly less often than its larger objects.
+
+    Classes with few small objects are left out, see `FEW` and `SMALL_OBJECTS`. The largest difference comes first.
+    """
     found = []
     for name, each in scores.classes.items():
         small, larger = each.objects["small"], [each.objects[size] for size in ("medium", "large")]

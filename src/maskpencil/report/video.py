@@ -1,4 +1,4 @@
-"""Describe the predictions of a video without truth: flicker, shares of the classes over time, uncertain stretches."""
+"""Measure predictions for a video without masks: flicker, class shares over time, and the most uncertain stretches."""
 
 import os
 from collections.abc import Callable
@@ -17,11 +17,13 @@ from maskpencil.prediction import Prediction
 from maskpencil.predictor import Predictor, side_by_side
 
 STILL = 6
-"""A pixel is still if none of its colors, 0-255, smoothed over 5x5 pixels, changes by more than this."""
+"""A pixel is still if each of its color channels, 0..255, blurred over 5 x 5 pixels, changes by at most this."""
 
 STRETCHES = 4
+"""The largest number of uncertain stretches that a report shows."""
+
 STRETCH_SECONDS = 2.0
-"""The number and the length of the uncertain stretches that are shown."""
+"""The length of a stretch: videos are divided into stretches of this number of seconds."""
 
 
 @dataclass
@@ -30,10 +32,12 @@ class VideoFindings:
 
     Attributes:
         seconds: the time of each frame.
-        shares: (frames, K) the share of the pixels of each class.
-        uncertainty: the mean of 1 - confidence of each frame; NaN if the predictor has no confidence.
-        flicker: the share of the still pixels whose class changed since the frame before; NaN where none is still.
-        stretches: (first second, last second, prediction of the most uncertain frame) of the most uncertain stretches.
+        shares: for each frame, the share (K,) of its pixels predicted as each class, 0..1.
+        uncertainty: for each frame, the mean of 1 - confidence; NaN if the predictor does not give confidences.
+        flicker: for each frame, the share of the still pixels whose class changed since the previous frame, see
+            `changed`; NaN for the first frame, and if no pixel is still.
+        stretches: the most uncertain stretches in the order of the video: (first second, last second, prediction of
+            the most uncertain frame).
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -44,7 +48,7 @@ class VideoFindings:
 
     @property
     def mean_flicker(self) -> float:
-        """The mean flicker over all frames that have one; NaN if none has."""
+        """The mean flicker over all frames whose flicker is not NaN; NaN if the flicker of all frames is NaN."""
         known = [value for value in self.flicker if not np.isnan(value)]
         return float(np.mean(known)) if known else float("nan")
 
@@ -56,6 +60,11 @@ def describe_video(
     report: Callable[[int, int], None] = lambda *_: None,
 ) -> VideoFindings:
     """Segment all frames of a video and measure the predictions; only a few frames are kept in memory.
+
+    Args:
+        segmenter: the predictor that segments the frames.
+        path: the path of the video.
+        report: called with (frames done, total); the total may be an estimate, and is the frames done if unknown.
 
     Raises:
         VideoError: no frame of the video can be read.
@@ -99,9 +108,15 @@ def describe_video(
 
 
 def changed(before: RGBImage, labels_before: LabelMap, after: RGBImage, labels_after: LabelMap) -> float:
-    """Return the share of the still pixels that got another class; NaN if no pixel is still, as after a cut.
+    """Return the share, 0..1, of the still pixels whose class changed between two frames, see `STILL`.
 
-    Both images (H, W, 3) are smoothed, so that noise does not count as motion.
+    Return NaN if no pixel is still, as after a cut.
+
+    Args:
+        before: (H, W, 3) the earlier frame, blurred so that noise does not count as motion.
+        labels_before: (H, W) the predicted class indices of the earlier frame.
+        after: (H, W, 3) the later frame, blurred in the same way.
+        labels_after: (H, W) the predicted class indices of the later frame.
     """
     still = np.abs(after.astype(np.int16) - before.astype(np.int16)).max(axis=2) <= STILL
     count = np.count_nonzero(still)
