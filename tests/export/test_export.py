@@ -266,7 +266,7 @@ def test_what_cannot_be_exported_is_refused_before_anything_is_written(
 ) -> None:
     with pytest.raises(ConfigError, match="torch programs are written in fp32 only"):
         ExportOptions(to=("onnx", "torch"), weights="fp16")
-    with pytest.raises(ConfigError, match="to names no form"):
+    with pytest.raises(ConfigError, match="to is empty"):
         ExportOptions(to=())
     with pytest.raises(ConfigError, match="coreml"):
         ExportOptions(to=("coreml",))

@@ -1,4 +1,4 @@
-"""Export a model to ONNX, OpenVINO's format or a torch program, and compare each file with the model first."""
+"""Export a model to ONNX, OpenVINO's format or a torch program, after comparing each file with the model."""
 
 import json
 import os
@@ -33,9 +33,10 @@ from maskpencil.parsing import read_choice, read_path
 from maskpencil.segmenter import Segmenter
 
 PARITY, README, DIFFERENCE = "parity.json", "README.md", "difference.png"
+"""The names of the files beside the exported files, and of the image that shows different masks."""
 
 CALIBRATION_IMAGES = 100
-"""The number of training images on which the ranges of activations are measured for int8."""
+"""The largest number of training images on which the ranges of activations are measured for int8."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ class ExportOptions:
     """The settings of an export.
 
     Attributes:
-        to: the forms to write: onnx, openvino and torch.
-        weights: the number format of the weights: fp32, fp16 (half the size) or int8 (a quarter, and faster on CPUs;
-            needs data).
-        output: labels (label map and confidence) or logits.
+        to: the forms to write, one or more of onnx, openvino and torch.
+        weights: the number format of the weights: fp32, fp16 (half the size) or int8 (a quarter of the size, and faster
+            on CPUs; requires data). torch programs are written in fp32 only.
+        output: what the files compute: labels (label maps and confidences) or logits.
         split: the split of the data on which the files are compared with the model.
 
     Example:
@@ -54,7 +55,7 @@ class ExportOptions:
         'labels'
 
     Raises:
-        ConfigError: a setting is unknown, or the settings do not go together.
+        ConfigError: a setting has an unknown value, or `to` and `weights` do not fit together.
     """
 
     to: tuple[Form, ...] = ("onnx",)
@@ -64,20 +65,27 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         if not self.to:
-            raise ConfigError("to names no form; give one or more of onnx, openvino and torch")
+            raise ConfigError("to is empty; give one or more of onnx, openvino and torch")
         for form in self.to:
             read_choice("to", form, get_args(Form))
         read_choice("weights", self.weights, get_args(Weights))
         read_choice("output", self.output, get_args(Output))
         if "torch" in self.to and self.weights != "fp32":
             raise ConfigError(
-                f"torch programs are written in fp32 only; leave torch out, or give fp32 for {self.weights}"
+                f"torch programs are written in fp32 only, but the weights are {self.weights}; leave out torch, "
+                "or give fp32 as weights"
             )
 
 
 @dataclass(frozen=True)
 class ExportedFiles:
-    """The result of an export: the folder, the facts of its files, their sizes and the comparison of each form.
+    """The result of an export.
+
+    Attributes:
+        out: the folder of the files.
+        facts: the classes, the outputs and the number format of the files.
+        sizes: the size in bytes of the files of each form.
+        parities: the comparison of each form with the model.
 
     Example:
         >>> exported = mp.export_model("runs/train/street/model", "exported")
@@ -92,7 +100,7 @@ class ExportedFiles:
 
     @property
     def files(self) -> list[Path]:
-        """The file of each form."""
+        """The path of the file to load of each form, in the order of `ExportOptions.to`."""
         return [self.out / FILES[form][0] for form in self.parities]
 
 
@@ -105,19 +113,21 @@ def export_model(
     image_size: str | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> ExportedFiles:
-    """Export a model to other programs; nothing is written unless every file gives the same masks as the model.
+    """Write a model to files for other programs; nothing is written unless every file gives the masks of the model.
 
     Args:
         model: the model folder.
         out: the folder to write, which must not exist yet, or be empty.
-        options: the settings.
-        data: images and masks on which the files are compared with the model, in addition to drawn images in fp32, or
-            instead of them; required for int8.
-        image_size: "native" for a model that scales images: the exported files do not.
-        report: called with the name of each step.
+        options: the settings; by default those of `ExportOptions()`.
+        data: a folder of images and masks on which the files are compared with the model: in fp32 in addition to drawn
+            images, in fp16 and int8 instead of drawn images. Required for int8, which is calibrated on its training
+            images.
+        image_size: "native" exports a model that scales images without the scaling; required for such a model, since
+            exported files do not scale images.
+        report: called with a text before each step.
 
     Returns:
-        The written files and how they compare with the model.
+        The written files, and the comparison of each file with the model.
 
     Example:
         >>> exported = mp.export_model("runs/train/street/model", "exported")
@@ -127,10 +137,12 @@ def export_model(
         []
 
     Raises:
-        ConfigError: a required package is not installed, or the settings do not go together.
+        ConfigError: a required package is not installed, the model scales images and `image_size` is not "native", or
+            int8 is wanted without data.
         DataError: the data cannot be read, or have other classes than the model.
-        ModelError: the model cannot be read or converted; or an exported file gives other masks, and then nothing but
-            `difference.png` is written, in a folder of its own.
+        ModelError: the model cannot be read or converted; or an exported file gives other masks, in which case only
+            `difference.png` is written, into the new folder NAME-difference beside the folder `out`, where NAME is the
+            name of `out`.
         OutputError: the folder cannot be written, or is not empty.
     """
     options, out = options or ExportOptions(), named(read_path("out", out))
@@ -163,11 +175,18 @@ def export_model(
 
 
 def onnx_of(model: str | os.PathLike[str], weights: Literal["fp32", "fp16"] = "fp16") -> bytes:
-    """Return an ONNX file of a model that computes labels, without scaling, after comparing it with the model.
+    """Return the content of an ONNX file that computes labels, after comparing the file with the model.
+
+    `maskpencil page` puts the file into its page. The network does not scale images, even if the model does.
+
+    Args:
+        model: the model folder.
+        weights: the number format of the weights.
 
     Raises:
         ConfigError: a required package is not installed.
-        ModelError: the model cannot be read or converted, or the network gives other masks.
+        ModelError: the model cannot be read or converted, or the file gives other masks; then `difference.png` is
+            written into a new folder runs/page/difference.
     """
     segmenter = _loaded(model, "native")
     parts = segmenter.parts
@@ -186,14 +205,19 @@ def verify_export(
     split: str = "val",
     out: str | os.PathLike[str] = "runs/verify/difference",
 ) -> Parity:
-    """Compare an exported file with a model folder, as `export_model` does before it writes a file.
+    """Compare an exported file with the model, as `export_model` does before it writes a file.
 
     Args:
-        file: model.onnx or model.xml.
-        model: the model folder.
-        data: images and masks to compare on.
+        file: the exported file, model.onnx or model.xml.
+        model: the folder of the exported model.
+        data: a folder of images and masks on which the file is compared with the model, see `export_model`; by default
+            only drawn images are used.
         split: the split of the data.
-        out: if the masks differ, `difference.png` is written into a new folder of this name.
+        out: if the masks differ, `difference.png` is written into a new folder of this name, with a number if the
+            folder exists.
+
+    Returns:
+        The comparison.
 
     Raises:
         ConfigError: a required package is not installed.
@@ -226,13 +250,26 @@ def compared(
     name: str,
     end: str = "; nothing was written",
 ) -> Parity:
-    """Compare an exported network with its model.
+    """Compare an exported network with its model on drawn images and on data.
 
-    In fp32 the masks of drawn images and of the data must agree; for fp16 and int8 those of the data, if there are any.
+    In fp32 the masks of the drawn images and of the data are compared; in fp16 and int8 only the masks of the data, or
+    those of the drawn images if there are no data.
+
+    Args:
+        run: runs the exported network.
+        segmenter: the model.
+        facts: the facts about the exported network.
+        data: the images and masks; None compares on drawn images only.
+        split: the split of the data.
+        out: the folder for `difference.png`, with a number if the folder exists.
+        name: the name of the exported network in errors.
+        end: the text after the reason in the error.
+
+    Returns:
+        The comparison.
 
     Raises:
-        ModelError: the networks give different masks; `difference.png` is written into a new folder `out`, and `end`
-            follows the reason.
+        ModelError: the exported network fails or gives other masks. If masks differ, `difference.png` is written.
     """
     comparison = Comparison(
         run, segmenter.logits_batch, output=facts.output, weights=facts.weights, num_classes=len(facts.classes)
@@ -247,7 +284,7 @@ def compared(
         if comparison.difference:
             place = numbered_folder(out) / DIFFERENCE
             write_image(place, comparison.difference.drawn(facts.classes))
-            shown = f"; {place} shows the model's mask, the exported one and where they differ"
+            shown = f"; {place} shows the model's mask, the exported mask and where they differ"
         remedy = "" if facts.weights == "fp32" else "; train longer, or give --weights fp32"
         raise ModelError(f"{name}: does not give the model's masks ({'; '.join(parity.faults)}){end}{shown}{remedy}")
     return parity
@@ -269,8 +306,8 @@ def _loaded(model: str | os.PathLike[str], image_size: str | None) -> Segmenter:
     if size is not None:
         shown = f"{size[0]}x{size[1]}" if isinstance(size, tuple) else f"at most {size}"
         raise ConfigError(
-            f"{model}: scales images to {shown} pixels before the network, which exported files do not; give "
-            "--image-size native, and scale images before they go into the exported network"
+            f"{model}: scales images to {shown} pixels before the network, but exported files do not scale images; "
+            "give --image-size native, and scale the images before they go into the exported network"
         )
     return segmenter
 
@@ -290,10 +327,19 @@ def _onnx_content(network: ExportedNetwork, title: str, facts: ExportFacts, data
 
 
 def _written(form: Form, network: ExportedNetwork, content: bytes, facts: ExportFacts, place: Path, title: str) -> Run:
-    """Write the file of a form into the folder `place`, and return the function that runs it."""
+    """Write the files of a form, and return a function that runs the written network.
+
+    Args:
+        form: the form.
+        network: the network.
+        content: the content of the ONNX file, from which OpenVINO's files are made too.
+        facts: the facts to write into the files.
+        place: the folder to write into.
+        title: the name of the model in errors.
+    """
     path = place / FILES[form][0]
     if form == "torch":
-        # the recorded guards are about the memory layout of the example, whatever the size
+        # the guards would require the memory layout of the example input
         program = to_torch(network, facts, path, title).module(check_guards=False)
 
         def run(pixels: Pixels) -> list[Any]:
@@ -314,5 +360,5 @@ def _onnx_engine(content: bytes) -> OnnxEngine:
         return OnnxEngine(content)
     except ConfigError:
         raise
-    except Exception as error:  # of a class of ONNX Runtime's own
+    except Exception as error:  # ONNX Runtime raises errors of its own classes
         raise ModelError(f"ONNX Runtime cannot load the converted network ({last_line(error)})") from error

@@ -1,4 +1,4 @@
-"""Convert a model's network, with its pre- and post-processing, to ONNX, OpenVINO's format and a torch program."""
+"""Convert a network, with normalization and the choice of labels, to ONNX, OpenVINO's format and a torch program."""
 
 import os
 import warnings
@@ -27,23 +27,26 @@ FILES: dict[Form, tuple[str, ...]] = {
     "openvino": ("model.xml", "model.bin"),
     "torch": ("model.pt2",),
 }
-"""The names of the files of each form, the one to load first."""
+"""The names of the files of each form; the file that programs load comes first."""
 
 _EXAMPLE = (2, 64, 96, 3)
+"""The shape (N, H, W, 3) of the images of zeros on which the network is run to record it."""
 
 _OPSET = 18
-"""The ONNX version of the operators, which every ONNX Runtime in use supports."""
+"""The version of the ONNX operator set; every ONNX Runtime in use supports this version."""
 
 _LEAST_STORED = 64
-"""Smaller tensors stay float32 in a file with fp16 weights: they take no space and may be exact numbers."""
+"""Tensors with fewer values stay float32 in a file with fp16 weights, since they take little space and may be constants
+that must be exact."""
 
 
 class ExportedNetwork(nn.Module):
-    """A network that maps images (N, H, W, 3) uint8 RGB of any size to label maps and confidence, or to logits.
+    """A network that maps images (N, H, W, 3) uint8 RGB of any size to label maps and confidences, or to logits.
 
     Args:
-        parts: the network and its preprocessing.
-        output: labels, for (labels (N, H, W) uint8, confidence (N, H, W) float32); or logits, for (N, K, H, W) float32.
+        parts: the network and its preprocessing, of which only the normalization is applied.
+        output: "labels" for label maps (N, H, W) uint8 and confidences (N, H, W) float32, 0..1; "logits" for logits
+            (N, K, H, W) float32.
     """
 
     def __init__(self, parts: ModelParts, output: Output) -> None:
@@ -52,7 +55,7 @@ class ExportedNetwork(nn.Module):
         self.preprocessing: Preprocessing = parts.preprocessing
 
     def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Compute the outputs for images (N, H, W, 3)."""
+        """Compute the logits, or (labels, confidence), of images (N, H, W, 3) uint8 RGB."""
         logits: Tensor = self.network(self.preprocessing.normalize(pixels.permute(0, 3, 1, 2)))
         if self.output == "logits":
             return logits
@@ -60,16 +63,16 @@ class ExportedNetwork(nn.Module):
 
 
 def output_names(output: Output) -> list[str]:
-    """Return the names of the outputs of an exported network."""
+    """Return the names of an exported network's outputs, in their order."""
     return ["logits"] if output == "logits" else ["labels", "confidence"]
 
 
 def to_onnx(network: ExportedNetwork, title: str) -> Any:
-    """Convert a network to an `onnx.ModelProto`; `title` names it in errors.
+    """Convert a network to an `onnx.ModelProto`; `title` is the name of the model in errors.
 
     Raises:
         ConfigError: onnx is not installed.
-        ModelError: the network has a layer that cannot be converted, or is too large for a file of 2 GiB.
+        ModelError: the network has a layer that cannot be converted, or is too large for an ONNX file (2 GiB).
     """
     with needed_for("export"):
         import onnx
@@ -85,7 +88,7 @@ def to_onnx(network: ExportedNetwork, title: str) -> Any:
     names = output_names(network.output)
     content = BytesIO()
     with _conversion(title, "ONNX"), torch.inference_mode():
-        # tracing: symbolic shapes grow without end in networks that pad by the size of their features
+        # traced, without dynamo: its symbolic shapes grow without end if a network pads by the size of its features
         torch.onnx.export(
             network,
             (torch.zeros(_EXAMPLE, dtype=torch.uint8),),
@@ -102,7 +105,7 @@ def to_onnx(network: ExportedNetwork, title: str) -> Any:
 
 
 def with_facts(model: Any, facts: ExportFacts) -> bytes:
-    """Add the metadata to an `onnx.ModelProto`, and return the content of the file."""
+    """Replace the metadata of an `onnx.ModelProto` by the facts, and return the content of the file to write."""
     del model.metadata_props[:]
     for key, value in facts.metadata().items():
         model.metadata_props.add(key=key, value=value)
@@ -111,7 +114,7 @@ def with_facts(model: Any, facts: ExportFacts) -> bytes:
 
 
 def in_fp16(model: Any) -> Any:
-    """Return a copy of an `onnx.ModelProto` whose large float32 weights are stored as float16; it computes in float32.
+    """Return a copy of an `onnx.ModelProto` that stores large float32 weights as float16, but computes in float32.
 
     Raises:
         ModelError: a weight is too large for float16.
@@ -137,17 +140,17 @@ def in_fp16(model: Any) -> Any:
 
 
 def half_precision(values: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float16]:
-    """Convert weights to float16.
+    """Convert weights to float16; `name` is the name of their tensor in errors.
 
     Raises:
-        ModelError: a weight is too large.
+        ModelError: a weight is too large for float16.
     """
     with np.errstate(over="ignore"):
         halves = values.astype(np.float16)
     if not np.isfinite(halves).all():
         raise ModelError(
-            f"its tensor {name} has weights up to {np.abs(values).max():.3g}, which do not fit into fp16; export it "
-            "with --weights fp32"
+            f"the network's tensor {name} has weights up to {np.abs(values).max():.3g}, which are too large for fp16; "
+            "give --weights fp32"
         )
     return halves
 
@@ -155,10 +158,10 @@ def half_precision(values: npt.NDArray[np.float32], name: str) -> npt.NDArray[np
 def to_openvino(content: bytes, facts: ExportFacts, place: Path, title: str) -> None:
     """Convert the content of an ONNX file to OpenVINO's format, and write it into the folder `place`.
 
-    `title` names the model in errors.
+    The facts become its metadata; `title` is the name of the model in errors.
 
     Raises:
-        ModelError: OpenVINO does not know a layer of the network.
+        ModelError: OpenVINO does not support a layer of the network.
         OSError: a file cannot be written.
     """
     import openvino
@@ -174,7 +177,13 @@ def to_openvino(content: bytes, facts: ExportFacts, place: Path, title: str) -> 
 
 
 def to_torch(network: ExportedNetwork, facts: ExportFacts, path: Path, title: str) -> Any:
-    """Write a network as a torch program (.pt2), and return the program.
+    """Write a network as a torch program (.pt2), and return the program as a `torch.export.ExportedProgram`.
+
+    Args:
+        network: the network.
+        facts: the facts, which are written into the file.
+        path: the file to write.
+        title: the name of the model in errors.
 
     Raises:
         ModelError: the network has a layer that cannot be converted.
@@ -195,10 +204,11 @@ def to_torch(network: ExportedNetwork, facts: ExportFacts, path: Path, title: st
 
 
 def _with_constant_padding(network: ExportedNetwork) -> ExportedNetwork:
-    """Return a copy of a network in which convolutions that pad by the size of their input pad by constants.
+    """Return a copy of a network in which every `Conv2dSame` layer pads by constants, not by the size of its input.
 
-    TensorFlow's padding depends on the size only if it is not a multiple of the stride. The features of a network are,
-    since it pads images to multiples of the coarsest stride. Symbolic sizes would grow with every such layer.
+    With the size of the input, the expressions for symbolic sizes would grow with every such layer. The results stay
+    the same: TensorFlow's "same" padding only depends on the size if the size is not a multiple of the stride, but the
+    network pads images to multiples of its coarsest stride, so that the sizes of all features are multiples.
     """
     from timm.layers.conv2d_same import Conv2dSame
 
@@ -225,7 +235,7 @@ def _with_constant_padding(network: ExportedNetwork) -> ExportedNetwork:
 
 
 def quantized(model: Any, samples: Sequence[npt.NDArray[np.uint8]]) -> Any:
-    """Return an `onnx.ModelProto` in int8, calibrated on images (1, H, W, 3).
+    """Quantize an `onnx.ModelProto` to int8, with the ranges of activations from images (1, H, W, 3) uint8 RGB.
 
     The first convolution and the layers of the class scores stay in float32: they take little time, and the labels
     depend on them most.
@@ -242,17 +252,17 @@ def quantized(model: Any, samples: Sequence[npt.NDArray[np.uint8]]) -> Any:
         nncf.Dataset(inputs),
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(inputs),
-        fast_bias_correction=False,  # which corrects each layer's mean error roughly: 1 in 100 labels more differ
+        fast_bias_correction=False,  # the fast correction is rougher: 1 in 100 labels more differ
         ignored_scope=nncf.IgnoredScope(names=[first], patterns=[".*score.*"], validate=False),
     )
 
 
 @contextmanager
 def _conversion(title: str, form: str) -> Iterator[None]:
-    """Silence the warnings of a converter, and turn its errors into a `ModelError`."""
+    """Silence the warnings of a converter, and turn its errors into a `ModelError` with the model and the form."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what tracing would fix; the sizes it records stay free
+            warnings.simplefilter("ignore")  # about values that tracing makes constant; the image sizes stay variable
             yield
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"{title}: cannot be converted to {form} ({first_line(error)})") from error

@@ -1,4 +1,4 @@
-"""Compare an exported network with the model it was made from: the gate that every export passes."""
+"""Compare an exported network with the model from which it was made; every export must pass this comparison."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,41 +19,48 @@ from maskpencil.scenes import draw_scene
 from maskpencil.visualize import overlay
 
 Pixels = npt.NDArray[np.uint8]
+"""Images (N, H, W, 3), RGB."""
+
 Run = Callable[[Pixels], list[npt.NDArray[Any]]]
-"""Compute the outputs of an exported network for images (N, H, W, 3)."""
+"""A function that computes the outputs of an exported network for images (N, H, W, 3)."""
 
 SIZES = ((1, 1), (33, 47), (352, 480), (640, 1024))
 """The sizes (height, width) of the drawn images on which networks are compared."""
 
 BATCH = 3
+"""The number of drawn images in the batch of several images."""
 
 MAX_IMAGES = 32
 """The largest number of images of a data set on which networks are compared."""
 
 LEAST_EQUAL: dict[Weights, float] = {"fp32": 0.9999, "fp16": 0.995, "int8": 0.995}
-"""The smallest share of pixels that must have the same class as by the model."""
+"""The smallest accepted share, 0..1, of pixels that have the same class as with the model."""
 
 MAX_DROP = 0.3
 """The largest accepted drop of mean IoU, in percentage points, for weights in fp16 and int8."""
 
 TIE = 1e-3
-"""In fp32 a pixel may only have another class if the logits of both differ by at most this share of the largest logit,
-or by at most this number if that is greater."""
+"""The model's scores of two classes count as nearly equal if their logits differ by at most this, times the largest
+absolute logit of the batch if that logit is greater than 1. In fp32 a pixel may have another class only at nearly equal
+scores, and the largest difference of the outputs may be at most this."""
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How an exported network compares with its model.
+    """The comparison of an exported network with its model.
 
     Attributes:
         images: the number of images compared.
         pixels: the number of pixels compared.
-        equal: the number of pixels with the same class.
-        beyond_ties: the number of other pixels that are no near ties, see `TIE`.
-        largest_difference: the largest difference of the confidences; or of the logits if these are the output, divided
-            by the largest logit of the images if that is greater than 1. Infinity if an output is not finite.
-        drop: the drop of mean IoU in percentage points; None without labeled images.
-        weights: the number format of the weights, which decides what is required.
+        equal: the number of pixels with the same class as with the model.
+        beyond_ties: the number of the other pixels at which the scores of the two classes are not nearly equal, see
+            `TIE`.
+        largest_difference: the largest absolute difference of the confidences. If the outputs are logits, the largest
+            absolute difference of the logits, divided by the largest absolute logit of the batch if that is greater
+            than 1. Infinity if an output is not finite.
+        drop: the mean IoU of the model minus that of the exported network, in percentage points; None if no pixel of
+            the data is labeled, or without data.
+        weights: the number format of the weights, on which the requirements depend.
     """
 
     images: int
@@ -66,12 +73,12 @@ class Parity:
 
     @property
     def share(self) -> float:
-        """The share of pixels with the same class."""
+        """The share, 0..1, of pixels with the same class as with the model."""
         return self.equal / max(1, self.pixels)
 
     @property
     def summary(self) -> str:
-        """The comparison in a line."""
+        """The comparison as one line of text."""
         lost = "" if self.drop is None else f", {self.drop:+.2f} points of mean IoU lost"
         return (
             f"same class on {self.equal:,} of {self.pixels:,} pixels in {self.images} images{lost}, largest difference "
@@ -80,19 +87,19 @@ class Parity:
 
     @property
     def faults(self) -> list[str]:
-        """The requirements that are not met, in words."""
+        """A text for each requirement that is not met; empty if the export passes."""
         faults = []
         least = LEAST_EQUAL[self.weights]
         if self.share < least:
             faults.append(f"only {self.share:.4%} of the pixels have the same class, expected at least {least:.2%}")
         if self.weights == "fp32" and self.beyond_ties:
-            faults.append(f"{self.beyond_ties:,} pixels have another class although the model is sure of theirs")
+            faults.append(f"{self.beyond_ties:,} pixels have another class at scores that are not nearly equal")
         if not math.isfinite(self.largest_difference):
             faults.append("some outputs are not finite")
         elif self.weights == "fp32" and self.largest_difference > TIE:
             faults.append(f"the outputs differ by up to {self.largest_difference:.3g}, expected at most {TIE}")
         if self.weights == "int8" and self.drop is None:
-            faults.append("no pixel of the data is labeled, so that the loss of mean IoU is unknown")
+            faults.append("no pixel of the data is labeled, so the loss of mean IoU is unknown")
         if self.drop is not None and self.weights != "fp32" and not self.drop <= MAX_DROP:
             faults.append(f"mean IoU drops by {self.drop:.2f} points, expected at most {MAX_DROP}")
         return faults
@@ -104,21 +111,27 @@ class Parity:
 
 @dataclass(frozen=True)
 class Difference:
-    """The image with the largest number of pixels of another class, the model's label map, and the other label map."""
+    """An image whose masks by the model and by the exported network differ.
+
+    Attributes:
+        image: (H, W, 3) RGB.
+        expected: (H, W) the label map of the model.
+        found: (H, W) the label map of the exported network.
+    """
 
     image: RGBImage
     expected: LabelMap
     found: LabelMap
 
     def drawn(self, classes: ClassSet) -> RGBImage:
-        """Draw the label maps of both side by side, and the differing pixels in white on black."""
+        """Draw `expected`, `found` and, white on black, the differing pixels, side by side: (H, 3 W, 3) RGB."""
         differ = np.where(self.expected == self.found, np.uint8(0), np.uint8(255))
         parts = [overlay(self.image, each, classes) for each in (self.expected, self.found)]
         return np.concatenate([*parts, np.repeat(differ[..., None], 3, axis=2)], axis=1)
 
 
 def drawn_samples() -> list[Pixels]:
-    """Draw the images for the comparison: batches (N, H, W, 3) of all `SIZES`, one of several images, one of noise."""
+    """Draw batches (N, H, W, 3): one image of each of `SIZES`, a batch of `BATCH` images, and an image of noise."""
     streets = [draw_scene(number, SIZES[2]).image for number in range(BATCH)]
     samples = [scaled(streets[number % BATCH], size)[None] for number, size in enumerate(SIZES)]
     samples.append(np.stack([scaled(street, (120, 160)) for street in streets]))
@@ -127,21 +140,24 @@ def drawn_samples() -> list[Pixels]:
 
 
 def data_samples(data: DataFolder, split: str) -> Iterator[tuple[Pixels, LabelMap]]:
-    """Yield at most `MAX_IMAGES` evenly spaced images (1, H, W, 3) of a split, with their targets (H, W)."""
+    """Yield at most `MAX_IMAGES` evenly spaced images (1, H, W, 3) of a split, each with its target (H, W)."""
     for pair in data.spread(split, MAX_IMAGES):
         image, target = data.read_pair(pair)
         yield image[None], target
 
 
 class Comparison:
-    """Compare an exported network with its model, one batch of images after the other.
+    """A comparison of an exported network with its model, to which batches of images are added one after the other.
 
     Args:
         run: computes the outputs of the exported network.
-        logits: computes the model's logits (N, K, H, W) of images of one size.
-        output: the outputs of the exported network.
-        weights: the number format of its weights.
-        num_classes: K.
+        logits: computes the model's logits (N, K, H, W) of N images of one size.
+        output: what the exported network computes, labels or logits.
+        weights: the number format of the exported network's weights.
+        num_classes: the number K of classes.
+
+    Attributes:
+        difference: the image with the largest number of pixels whose class differs; None if no class differs.
     """
 
     def __init__(
@@ -160,9 +176,15 @@ class Comparison:
         self.difference: Difference | None = None
 
     def add(self, pixels: Pixels, target: LabelMap | None = None, *, is_counted: bool = True) -> None:
-        """Compare both networks on images (N, H, W, 3), and measure both if there is a `target` (H, W).
+        """Run both networks on a batch of images, and add the differences to the comparison.
 
-        Without `is_counted` only the sizes of the outputs and whether they are finite are checked.
+        Args:
+            pixels: (N, H, W, 3) uint8 RGB.
+            target: (H, W) class indices, 255 where ignored, to score both networks; only for a batch of one image.
+            is_counted: if False, only check the sizes of the outputs and that the outputs are finite.
+
+        Raises:
+            ValueError: the labels do not have the size of the images.
         """
         expected = self._logits(list(pixels))
         outputs = self._run(pixels)
@@ -197,7 +219,7 @@ class Comparison:
                 matrix.update(target, prediction.clip(max=expected.shape[1] - 1))
 
     def result(self) -> Parity:
-        """Return the comparison over all images so far."""
+        """Return the comparison over all batches added so far."""
         before, after = (
             matrix.scores([str(number) for number in range(len(matrix.counts))]).mean_iou for matrix in self._scores
         )
@@ -207,7 +229,13 @@ class Comparison:
     def _labels(
         self, outputs: Sequence[npt.NDArray[Any]], expected: Floats, best: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.uint8], float]:
-        """Return the label maps of the outputs, and the largest difference of the confidences or logits."""
+        """Return the label maps (N, H, W), and the largest difference of the outputs, see `Parity`.
+
+        Args:
+            outputs: the outputs of the exported network.
+            expected: (N, K, H, W) the logits of the model.
+            best: (N, H, W) the labels of the model.
+        """
         scale = max(1.0, float(np.abs(expected).max()))
         if self._output == "logits":
             (logits,) = outputs
@@ -219,5 +247,5 @@ class Comparison:
 
 
 def _largest(difference: npt.NDArray[np.floating]) -> float:
-    """Return the largest absolute value, infinity if a value is not finite."""
+    """Return the largest absolute value, or infinity if a value is not finite."""
     return float(np.abs(difference).max()) if np.isfinite(difference).all() else math.inf

@@ -1,4 +1,4 @@
-"""Write the README of an export: what the files compute, how they were checked, and programs that run them."""
+"""Write the README of an export: what the files compute, how they were checked, and example programs."""
 
 from collections.abc import Mapping
 
@@ -58,17 +58,23 @@ _LOGITS = {
     _OPENVINO: "(logits,) = network(np.asarray(image)[None]).to_tuple()\nlabels = logits.argmax(1).astype(np.uint8)\n",
     _TORCH: "logits = network(torch.from_numpy(np.array(image)[None]))\nlabels = logits.argmax(1).to(torch.uint8)\n",
 }
+"""For each program the lines that replace its call of the network if the outputs are logits."""
 
 PROGRAMS: Mapping[Form, tuple[str, str, str]] = {
     "onnx": ("ONNX Runtime", "pip install numpy onnxruntime pillow", _ONNX),
     "openvino": ("OpenVINO", "pip install numpy openvino pillow", _OPENVINO),
     "torch": ("PyTorch", "pip install numpy pillow torch torchvision", _TORCH),
 }
-"""For each form the program that runs it, the packages it needs, and a program in Python."""
+"""For each form: the library that runs the file, the command that installs the packages, and an example in Python."""
 
 
 def program(form: Form, output: str) -> str:
-    """Return a program of at most 15 lines that segments an image with an exported file."""
+    """Return an example in Python, of at most 15 lines, that segments an image with an exported file.
+
+    Args:
+        form: the form of the file.
+        output: what the file computes, labels or logits.
+    """
     _, _, text = PROGRAMS[form]
     if output == "labels":
         return text
@@ -77,17 +83,17 @@ def program(form: Form, output: str) -> str:
 
 
 def readme(title: str, facts: ExportFacts, parities: Mapping[Form, Parity]) -> str:
-    """Return the README of an export.
+    """Return the README of an export as Markdown.
 
     Args:
         title: the name of the model.
         facts: the classes and outputs of the files.
-        parities: how each form compares with the model.
+        parities: the comparison of each form with the model.
     """
     outputs = {
         "labels": [
             ("`labels`", "uint8 (images, height, width)", "the number of the class of each pixel"),
-            ("`confidence`", "float32 (images, height, width)", "the probability of that class, 0 to 1"),
+            ("`confidence`", "float32 (images, height, width)", "the probability of the class, 0 to 1"),
         ],
         "logits": [
             ("`logits`", "float32 (images, classes, height, width)", "the scores of the classes before softmax")
@@ -116,9 +122,9 @@ def readme(title: str, facts: ExportFacts, parities: Mapping[Form, Parity]) -> s
         "## Check",
         "",
         (
-            f"Before these files were written they were compared with the model; at least "
-            f"{LEAST_EQUAL[facts.weights]:.2%} of the pixels must have the same class. Weights: {facts.weights}. "
-            f"`maskpencil verify FILE MODEL{' --data DATA' if on_data else ''}` repeats it."
+            f"Each file was compared with the model before it was written: at least {LEAST_EQUAL[facts.weights]:.2%} "
+            f"of the pixels must have the same class. Weights: {facts.weights}. "
+            f"`maskpencil verify FILE MODEL{' --data DATA' if on_data else ''}` repeats the comparison."
         ),
         "",
         "| file | images | pixels with the same class | largest difference | mean IoU lost |",
