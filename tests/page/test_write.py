@@ -124,7 +124,7 @@ def test_a_network_too_large_for_one_file_is_refused_with_the_remedy(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(write, "MAX_MODEL_BYTES", 10)
-    with pytest.raises(ConfigError, match=r"more than the .* write a folder for a web server with --folder"):
+    with pytest.raises(ConfigError, match=r"can hold at most .* write a folder for a web server with --folder"):
         write_page(model, tmp_path / "road.html")
     assert not (tmp_path / "road.html").exists()
     assert write_site(model, tmp_path / "site").path.is_dir()

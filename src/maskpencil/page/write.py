@@ -1,4 +1,4 @@
-"""Write the page: one HTML file that holds everything, or a folder for a web server."""
+"""Write a model as a page: one HTML file that contains everything, or a folder for a web server."""
 
 import base64
 import html
@@ -20,30 +20,37 @@ from maskpencil.web.assets import page_assets
 from maskpencil.web.document import asset, data_block, digest, document, json_data
 
 GENERATOR = "maskpencil page"
+"""The content of the meta element `generator` of a page."""
 
 MARK = f'<meta name="generator" content="{GENERATOR}">'
-"""The element in the page's head by which an earlier page is recognized."""
+"""The element in the head of a page by which a page is recognized, so that no other file is replaced."""
 
 HEAD = 4096
-"""The number of bytes in which the mark is looked for."""
+"""The number of bytes at the start of a file that are searched for `MARK`."""
 
 MAX_MODEL_BYTES = 100_000_000
-"""The largest network in one file: browsers of phones give a page a few hundred megabytes."""
+"""The largest size in bytes of a network in one file, since browsers of phones give a page a few hundred megabytes."""
 
 MAX_TITLE = 200
+"""The largest number of characters of a title."""
 
 INDEX, README = "index.html", "README.md"
 MODEL, WASM, WORKER = "model.onnx", "runtime.wasm.gz", "worker.js"
+"""The names of files of a site."""
+
 RUNTIME = "ort.{}.bundle.min.mjs"
+"""The name of the file of ONNX Runtime Web, with "webgpu" or "wasm"."""
+
 SITE_FILES = {INDEX, README, MODEL, WASM, WORKER, *(RUNTIME.format(kind) for kind in ("webgpu", "wasm"))}
-"""The names of all files of a site; a folder with another file is not replaced."""
+"""The names of all files that a site can have; a folder with any other file is not replaced."""
 
 _SITE_README = """\
 # {title}
 
-A page that segments images, the camera and videos in the browser. It needs no server program: put this folder on any
-web host, or try it with `python -m http.server` in this folder and the address it prints. (Opened by a double click
-it shows nothing, since browsers give no files to pages of the file system; for that, leave --folder out.)
+A page that segments images, the camera and videos in the browser. The page needs no server program: put this folder on
+any web host, or type `python -m http.server` in this folder and open the printed address. (A double click on index.html
+shows nothing, since a page opened from a disk cannot load other files. To get one HTML file that opens by a double
+click, leave out --folder.)
 
 | File | What it is |
 |---|---|
@@ -54,22 +61,22 @@ it shows nothing, since browsers give no files to pages of the file system; for 
 
 ## Threads
 
-The network runs in several threads, if the host sends these two headers with every file:
+The network runs in several threads if the host sends these two headers with every file:
 
     Cross-Origin-Opener-Policy: same-origin
     Cross-Origin-Embedder-Policy: require-corp
 
-Without them the page works with one thread, and says so.
+Without these headers the network runs in one thread, and the page says so.
 """
 
 
 @dataclass(frozen=True)
 class PageSize:
-    """What was written.
+    """The path and the size of a written page.
 
     Attributes:
-        path: the HTML file, or the folder.
-        bytes: the size of all that was written.
+        path: the HTML file or the folder.
+        bytes: the size in bytes of the file, or of all files in the folder.
 
     Example:
         >>> f"{mp.PageSize('street.html', 13_000_000).bytes / 1e6:.0f} MB"
@@ -94,11 +101,11 @@ def write_page(
 
     Args:
         model: a model folder.
-        out: the HTML file to write; an earlier page is replaced, another file is not.
+        out: the HTML file to write; an earlier page is replaced, any other file is not.
         title: the heading of the page; by default the name of the model.
-        webgpu: include what runs the network on graphics cards, where that is faster; 4 MB.
-        weights: the number format of the weights; fp32 gives the model's labels up to near ties, and takes twice the
-            space.
+        webgpu: include the code that runs the network on graphics cards, where that is faster; the code takes 4 MB.
+        weights: the number format of the weights: fp16; or fp32, twice as large, which gives the model's labels except
+            at nearly equal scores.
 
     Returns:
         The path and the size of the file.
@@ -109,10 +116,10 @@ def write_page(
         True
 
     Raises:
-        ConfigError: an argument has the wrong type or value, a required package is not installed, or the scripts of the
-            page cannot be built.
-        ModelError: the model cannot be read or converted, or is too large for one file.
-        OutputError: another file is in the way, or the file cannot be written.
+        ConfigError: an argument has the wrong type or value, a required package is not installed, the scripts of the
+            page cannot be built, or the network is too large for one file.
+        ModelError: the model cannot be read or converted.
+        OutputError: `out` is a folder or a file that is not an earlier page, or cannot be written.
     """
     model, out = read_path("model", model), read_path("out", out)
     read_choice("weights", weights, ("fp16", "fp32"))
@@ -122,8 +129,8 @@ def write_page(
     assets, network = page_assets(), _network(model, weights)
     if len(network) > MAX_MODEL_BYTES:
         raise ConfigError(
-            f"{model}: the network has {_megabytes(len(network))}, more than the {_megabytes(MAX_MODEL_BYTES)} that "
-            "browsers of phones can hold in one file; write a folder for a web server with --folder"
+            f"{model}: the network takes {_megabytes(len(network))}, but browsers of phones can hold at most "
+            f"{_megabytes(MAX_MODEL_BYTES)} in one file; write a folder for a web server with --folder"
         )
     kind = "webgpu" if webgpu else "wasm"
     blocks = {
@@ -146,15 +153,15 @@ def write_site(
     webgpu: bool = True,
     weights: Literal["fp16", "fp32"] = "fp16",
 ) -> PageSize:
-    """Write a model as a folder for a web server: the same page as `write_page`, with the network in a file of its own.
+    """Write a model as a folder for a web server: the page of `write_page`, with the network in a separate file.
 
-    The README.md in it says which headers allow several threads.
+    The file README.md in the folder says which HTTP headers let the network run in several threads.
 
     Args:
         model: a model folder.
-        folder: the folder to write; an earlier one is replaced, any other that is not empty is not.
+        folder: the folder to write; a folder of an earlier page is replaced, any other folder only if it is empty.
         title: the heading of the page; by default the name of the model.
-        webgpu: include what runs the network on graphics cards, where that is faster.
+        webgpu: include the code that runs the network on graphics cards, where that is faster.
         weights: the number format of the weights, see `write_page`.
 
     Returns:
@@ -169,7 +176,7 @@ def write_site(
         ConfigError: an argument has the wrong type or value, a required package is not installed, or the scripts of the
             page cannot be built.
         ModelError: the model cannot be read or converted.
-        OutputError: other files are in the way, or the folder cannot be written.
+        OutputError: `folder` is a file or contains other files, or cannot be written.
     """
     model, folder = read_path("model", model), named(read_path("folder", folder))
     read_choice("weights", weights, ("fp16", "fp32"))
@@ -195,14 +202,15 @@ def write_site(
 
 
 def refuse_to_replace(out: Path) -> None:
-    """Refuse to replace what is not an earlier page of this package.
+    """Check that the HTML file `out` can be written, and that it is missing or an earlier page.
 
     Raises:
-        OutputError: such a file is in the way, or the file cannot be written.
+        OutputError: `out` is a folder or a file that is not an earlier page, or cannot be written.
     """
     if out.is_dir() or not out.name:
         raise OutputError(
-            f"{out}: is a folder; give the name of a file, such as {out / 'page.html'}, or --folder {out}"
+            f"{out}: is a folder; give the name of a file, such as {out / 'page.html'}, or write a folder with "
+            f"--folder {out}"
         )
     refuse_unwritable(out)
     if out.exists() and not _is_page(out):
@@ -210,13 +218,13 @@ def refuse_to_replace(out: Path) -> None:
 
 
 def refuse_to_replace_folder(folder: Path) -> None:
-    """Refuse to replace a folder that is neither empty nor an earlier one of this package.
+    """Check that a folder is missing, empty, or a folder that `write_site` wrote, without other files.
 
     Raises:
-        OutputError: such a folder or a file is in the way.
+        OutputError: `folder` is a file or contains other files.
     """
     if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder}: is a file; give the name of a folder with --folder, or write it with --out")
+        raise OutputError(f"{folder}: is a file; give the name of a folder with --folder, or write a file with --out")
     if not folder.is_dir():
         return
     names = sorted(path.name for path in folder.iterdir())
@@ -230,7 +238,7 @@ def refuse_to_replace_folder(folder: Path) -> None:
 
 
 def _network(model: Path, weights: Literal["fp16", "fp32"]) -> bytes:
-    """Return the ONNX file of a model, see `export.onnx_of`."""
+    """Return the content of the ONNX file of a model, see `export.onnx_of`."""
     with needed_for("maskpencil page"):
         from maskpencil.export import onnx_of
     return onnx_of(model, weights)
@@ -244,11 +252,15 @@ def _is_page(path: Path) -> bool:
 
 
 def _heading(title: str | None, model: Path) -> str:
-    """Return the heading of the page."""
+    """Return the heading of the page: the title, or the name of the model if the title is None.
+
+    Raises:
+        ConfigError: the title is not a text, is empty or is too long.
+    """
     if title is None:
         return run_name(model)
     if not isinstance(title, str) or not title.strip():
-        raise ConfigError(f"title must be a text, but got {shown(title)}")
+        raise ConfigError(f"title must be a text that is not empty, but got {shown(title)}")
     if len(title) > MAX_TITLE:
         raise ConfigError(f"title must have at most {MAX_TITLE} characters, but got {len(title)}")
     return title
@@ -263,7 +275,16 @@ def _page(
     blocks: Mapping[str, str],
     files: Mapping[str, str] | None,
 ) -> str:
-    """Fill the skeleton of the page. No text of the user can end an element or begin a script."""
+    """Fill the template of the page and return the HTML; texts of the user cannot end an element or begin a script.
+
+    Args:
+        assets: the folder of built scripts.
+        config: the settings of the model.
+        title: the heading.
+        webgpu: whether the page contains the code for graphics cards.
+        blocks: the parts of a page in one file: wasm, worker and model, in base64; empty for a folder.
+        files: the names of the files with these parts in a folder; None for a page in one file.
+    """
     style, script = asset(assets, "style.css"), asset(assets, "page.js")
     names = [visible(name) for name in config.classes.names]
     facts: dict[str, Any] = {
@@ -295,7 +316,10 @@ def _page(
 
 
 def _policy(style: str, script: str, *, is_site: bool) -> str:
-    """Return the content security policy: nothing is allowed but the page's own script, worker, and images."""
+    """Return the content security policy, which allows only the page's own style, script, worker, images and videos.
+
+    With `is_site`, the page may also load scripts and other files from its own origin.
+    """
     own = " 'self'" if is_site else ""
     rules = [
         "default-src 'none'",

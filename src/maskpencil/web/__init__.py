@@ -1,1 +1,1 @@
-"""The scripts and skeletons of pages in the browser: that of `maskpencil page`, and that of `maskpencil serve`."""
+"""Scripts and HTML templates of the two browser pages: the page of `maskpencil page` and that of `maskpencil serve`."""

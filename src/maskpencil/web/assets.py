@@ -1,7 +1,8 @@
-"""Build the scripts of the pages from `sources/` with npm, and find those that were built.
+"""Build the scripts of the browser pages from `sources/` with npm, and find the built scripts.
 
-Wheels contain them, see `hatch_build.py`; in a checkout they are built when they are first used, and again after their
-sources change. This file needs the standard library only, since wheels are built without any other.
+Wheels contain the built scripts, see `hatch_build.py`. In a checkout the scripts are built at their first use, and
+again after their sources change. This module requires the standard library only, since no other packages are installed
+when a wheel is built.
 """
 
 import hashlib
@@ -18,23 +19,26 @@ from pathlib import Path
 from maskpencil.errors import ConfigError, first_line
 
 SOURCES = Path(__file__).with_name("sources")
-"""The sources of the pages: JavaScript, style, skeletons, and the locked versions of npm packages."""
+"""The folder of the pages' sources: JavaScript, styles, HTML templates and the locked versions of npm packages."""
 
 BUILT = Path(__file__).with_name("built")
+"""The folder of the built scripts."""
 
 STAMP = "stamp"
-"""The file in `BUILT` with the digest of the sources."""
+"""The file in `BUILT` with the digest of the sources from which the scripts were built."""
 
 NODE_MODULES = "node_modules"
+"""The folder of npm packages in the sources of a developer, which is not a source."""
 
 BUILD_SECONDS = 600
+"""The longest time in seconds that each command of a build may take."""
 
 
 def page_assets() -> Path:
     """Return the folder of built scripts, after building them if they are missing or older than their sources.
 
     Raises:
-        ConfigError: they cannot be built or written.
+        ConfigError: the scripts cannot be built, or the folder cannot be written.
     """
     if not are_built():
         build_assets()
@@ -42,7 +46,7 @@ def page_assets() -> Path:
 
 
 def are_built() -> bool:
-    """Return whether the built scripts are those of the present sources."""
+    """Return whether the built scripts exist and were built from the current sources."""
     stamp = BUILT / STAMP
     return stamp.is_file() and stamp.read_text(encoding="utf-8") == _digest()
 
@@ -62,7 +66,7 @@ def build_assets() -> None:
     tools = build_tools()
     if tools is None:
         raise ConfigError(
-            "the scripts of the pages are not built, and node and npm are not installed to build them; install "
+            "the scripts of the pages are not built, and node or npm, which build them, is not installed; install "
             "Node.js 20 or newer with npm, then type the command again"
         )
     node, npm = tools
@@ -78,7 +82,13 @@ def build_assets() -> None:
 
 
 def _replace_built(folder: Path) -> None:
-    """Replace the folder `BUILT` by a copy of another; of several processes that do so at once, one wins."""
+    """Replace the folder `BUILT` by a copy of `folder`.
+
+    If several processes do so at the same time, the folder of one of them stays.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
     new, old = (BUILT.with_name(f"{BUILT.name}-{secrets.token_hex(4)}") for _ in range(2))
     try:
         shutil.copytree(folder, new)
@@ -86,7 +96,7 @@ def _replace_built(folder: Path) -> None:
             BUILT.rename(old)
         new.rename(BUILT)
     except OSError as error:
-        if not are_built():  # else another process was quicker
+        if not are_built():  # otherwise another process replaced it at the same time
             raise ConfigError(
                 f"{BUILT}: the scripts of the pages cannot be written there ({first_line(error)}); make the folder "
                 "writable, or install maskpencil from a wheel, which contains them"
@@ -97,6 +107,11 @@ def _replace_built(folder: Path) -> None:
 
 
 def _run(command: Sequence[str], folder: Path) -> None:
+    """Run a command of the build in a folder.
+
+    Raises:
+        ConfigError: the command cannot be run, takes too long, or ends with an exit code other than 0.
+    """
     shown = " ".join([Path(command[0]).stem, *command[1:2]])
     try:
         done = subprocess.run(  # noqa: S603 - the programs that shutil.which found
@@ -114,7 +129,7 @@ def _run(command: Sequence[str], folder: Path) -> None:
 
 
 def _digest() -> str:
-    """Return a digest of the sources."""
+    """Return the SHA-256 of the names and contents of all sources."""
     digest = hashlib.sha256()
     for path in sorted(SOURCES.rglob("*")):
         name = path.relative_to(SOURCES).as_posix()

@@ -1,4 +1,4 @@
-"""Make HTML documents from the built skeletons, such that no text of the user ends an element or begins a script."""
+"""Make HTML documents from the built templates, so that no text of the user ends an element or begins a script."""
 
 import base64
 import hashlib
@@ -12,34 +12,37 @@ _VALUE = re.compile(r"\{\{(\w+)\}\}")
 
 
 def document(assets: Path, name: str, values: Mapping[str, str]) -> str:
-    """Return the skeleton of a page with its parts and values.
+    """Fill the template of a page with its parts and values, and return the HTML.
 
     Args:
         assets: the folder of built scripts.
-        name: the file of the skeleton. `{{>NAME}}` in it stands for the file parts/NAME.html, and `{{NAME}}` for a
-            value.
-        values: the values, each as HTML.
+        name: the file name of the template. In the template, a line `{{>NAME}}` is replaced by the file
+            parts/NAME.html, and `{{NAME}}` by a value.
+        values: the values by their names, each as HTML; text must be escaped already.
     """
     skeleton = _PART.sub(lambda found: asset(assets, f"parts/{found[1]}.html"), asset(assets, name))
-    # in one pass, so that braces in a value stay what they are
+    # one pass, so that braces within a value are not replaced
     return _VALUE.sub(lambda found: values[found[1]], skeleton)
 
 
 def asset(assets: Path, name: str) -> str:
-    """Return the text of a built file."""
+    """Return the text of a file in the folder `assets` of built scripts."""
     return (assets / name).read_text(encoding="utf-8")
 
 
 def digest(text: str) -> str:
-    """Return the source of a content security policy that allows the inline script or style with this text."""
+    """Return the hash of an inline script or style, as written in the content security policy that allows it."""
     return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii") + "'"
 
 
 def data_block(name: str, text: str) -> str:
-    """Return an element that holds data, which browsers neither run nor show."""
+    """Return a script element with the id `name` that contains data; browsers neither run nor show the data.
+
+    The text must not contain `<`.
+    """
     return f'<script type="application/octet-stream" id="{name}">{text}</script>'
 
 
 def json_data(value: object) -> str:
-    """Return ASCII JSON in which no `<` can end the element around it."""
+    """Return ASCII JSON with `<` escaped, so that the JSON cannot end the element that contains it."""
     return json.dumps(value).replace("<", "\\u003c")
