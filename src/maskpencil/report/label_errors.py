@@ -27,8 +27,8 @@ RARE = 0.02
 """A region is suspect if at most this share of the pixels predicted like it, in other images, has its label."""
 
 PRIOR = 20
-"""The number of pixels added to those predicted alike, one of them with the label. So no label is rare if the network
-hardly ever makes the prediction."""
+"""The number of pixels added to the count of each class and confidence bin, one of them with the label. So no label
+counts as rare if the network hardly ever predicts the class with this confidence."""
 
 MAX_PIXELS = 2**18
 """Of larger images only every second, third, ... row and column is searched, about this number of pixels."""

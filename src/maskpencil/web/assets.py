@@ -118,7 +118,10 @@ def _run(command: Sequence[str], folder: Path) -> None:
             command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=BUILD_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConfigError(f"the scripts of the pages cannot be built: {shown}: {first_line(error)}") from error
+        raise ConfigError(
+            f"the scripts of the pages cannot be built: {shown} failed ({first_line(error)}); check the connection "
+            "to the package index, then type make page-assets"
+        ) from error
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise ConfigError(
