@@ -31,7 +31,7 @@ PRIOR = 20
 counts as rare if the network hardly ever predicts the class with this confidence."""
 
 MAX_PIXELS = 2**18
-"""Of larger images only every second, third, ... row and column is searched, about this number of pixels."""
+"""Of larger images only every second, third, ... row and column is searched: at most about this number of pixels."""
 
 MAX_PER_IMAGE = 8
 """The largest number of suspected regions reported for one image."""
@@ -46,7 +46,8 @@ MIN_IMAGES = 10
 """With fewer images no whole mask is suspected, since the usual agreement is not known."""
 
 DEVIATIONS = 6.0
-"""A whole mask is suspect if it is worse than the median by more than this number of standard deviations."""
+"""A mask is suspect if its agreement is below the median, or its gain by a shift above the median, by more than this
+number of standard deviations."""
 
 LEAST_DEVIATION, LEAST_GAIN_DEVIATION = 0.02, 0.005
 """Smaller standard deviations of the agreement, and of the gain by a shift, are raised to these values."""
@@ -117,7 +118,7 @@ class _Mask:
     shift: tuple[int, int]
     """The best shift (down, right) of the label in pixels."""
     is_bounded: bool
-    """Whether the best shift is smaller than the largest shift that was tried, both down and to the right."""
+    """Whether the best shift is smaller than the largest shift that was tried, in both directions."""
 
 
 class LabelErrors:
