@@ -285,7 +285,9 @@ def compared(
             place = numbered_folder(out) / DIFFERENCE
             write_image(place, comparison.difference.drawn(facts.classes))
             shown = f"; {place} shows the model's mask, the exported mask and where they differ"
-        remedy = "" if facts.weights == "fp32" else "; train longer, or give --weights fp32"
+        is_blind = facts.weights == "int8" and parity.drop is None
+        better = "give data with labeled pixels" if is_blind else "train longer"
+        remedy = "" if facts.weights == "fp32" else f"; {better}, or give --weights fp32"
         raise ModelError(f"{name}: does not give the model's masks ({'; '.join(parity.faults)}){end}{shown}{remedy}")
     return parity
 
@@ -320,7 +322,7 @@ def _opened(data: str | os.PathLike[str] | DataFolder, segmenter: Segmenter) -> 
 def _onnx_content(network: ExportedNetwork, title: str, facts: ExportFacts, data: DataFolder | None) -> bytes:
     model = to_onnx(network, title)
     if facts.weights == "fp16":
-        model = in_fp16(model)
+        model = in_fp16(model, title)
     elif data is not None and facts.weights == "int8":
         model = quantized(model, [data.read_pair(pair)[0][None] for pair in data.spread("train", CALIBRATION_IMAGES)])
     return with_facts(model, facts)

@@ -113,8 +113,10 @@ def with_facts(model: Any, facts: ExportFacts) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def in_fp16(model: Any) -> Any:
+def in_fp16(model: Any, title: str) -> Any:
     """Return a copy of an `onnx.ModelProto` that stores large float32 weights as float16, but computes in float32.
+
+    `title` is the name of the model in errors.
 
     Raises:
         ModelError: a weight is too large for float16.
@@ -129,7 +131,7 @@ def in_fp16(model: Any) -> Any:
         values = numpy_helper.to_array(tensor) if tensor.data_type == TensorProto.FLOAT else None
         if values is None or values.size < _LEAST_STORED:
             continue
-        halves = half_precision(values, tensor.name)
+        halves = half_precision(values, f"{title}: the network's tensor {tensor.name}")
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(halves, f"{name}_fp16"))
         casts.append(helper.make_node("Cast", [f"{name}_fp16"], [name], to=TensorProto.FLOAT, name=f"{name}_cast"))
@@ -140,7 +142,7 @@ def in_fp16(model: Any) -> Any:
 
 
 def half_precision(values: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float16]:
-    """Convert weights to float16; `name` is the name of their tensor in errors.
+    """Convert weights to float16; `name` names their tensor in errors.
 
     Raises:
         ModelError: a weight is too large for float16.
@@ -149,8 +151,7 @@ def half_precision(values: npt.NDArray[np.float32], name: str) -> npt.NDArray[np
         halves = values.astype(np.float16)
     if not np.isfinite(halves).all():
         raise ModelError(
-            f"the network's tensor {name} has weights up to {np.abs(values).max():.3g}, which are too large for fp16; "
-            "give --weights fp32"
+            f"{name} has weights up to {np.abs(values).max():.3g}, which are too large for fp16; give --weights fp32"
         )
     return halves
 

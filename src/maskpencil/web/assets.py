@@ -33,6 +33,9 @@ NODE_MODULES = "node_modules"
 BUILD_SECONDS = 600
 """The longest time in seconds that each command of a build may take."""
 
+CORRECT = "correct the sources"
+"""The remedy of a failed check or build of the sources."""
+
 
 def page_assets() -> Path:
     """Return the folder of built scripts, after building them if they are missing or older than their sources.
@@ -74,9 +77,9 @@ def build_assets() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary, "sources")
         shutil.copytree(SOURCES, work, ignore=shutil.ignore_patterns(NODE_MODULES))
-        _run([npm, "ci", "--no-progress"], work)
-        _run([npm, "run", "--silent", "check"], work)
-        _run([node, "build.js", os.fspath(work / "built")], work)
+        _run([npm, "ci", "--no-progress"], work, "check the connection to the package index")
+        _run([npm, "run", "--silent", "check"], work, CORRECT)
+        _run([node, "build.js", os.fspath(work / "built")], work, CORRECT)
         (work / "built" / STAMP).write_text(digest, encoding="utf-8")
         _replace_built(work / "built")
 
@@ -106,8 +109,8 @@ def _replace_built(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _run(command: Sequence[str], folder: Path) -> None:
-    """Run a command of the build in a folder.
+def _run(command: Sequence[str], folder: Path, remedy: str) -> None:
+    """Run a command of the build in a folder; errors end with the remedy.
 
     Raises:
         ConfigError: the command cannot be run, takes too long, or ends with an exit code other than 0.
@@ -119,15 +122,14 @@ def _run(command: Sequence[str], folder: Path) -> None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ConfigError(
-            f"the scripts of the pages cannot be built: {shown} failed ({first_line(error)}); check the connection "
-            "to the package index, then type make page-assets"
+            f"the scripts of the pages cannot be built: {shown} failed ({first_line(error)}); {remedy}, "
+            "then type make page-assets"
         ) from error
     if done.returncode:
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise ConfigError(
             f"the scripts of the pages cannot be built: {shown} ended with exit code {done.returncode} "
-            f"({lines[0] if lines else 'without a message'}); check the connection to the package index, then type "
-            "make page-assets"
+            f"({lines[0] if lines else 'without a message'}); {remedy}, then type make page-assets"
         )
 
 
