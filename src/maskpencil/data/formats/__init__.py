@@ -1,4 +1,4 @@
-"""The formats of public data sets and other tools: one file per format, reading and writing together."""
+"""Read and write the formats of public data sets and of other tools: one module per format."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -95,7 +95,7 @@ READERS: tuple[Reader, ...] = (
     label_studio_brush.recognize,
     yolo.recognize,
 )
-"""All readers; the first that recognizes a folder reads it."""
+"""The readers of all formats, in the order in which they are tried: the first that recognizes a folder reads it."""
 
 ANNOTATION_READERS = (
     coco.recognize,
@@ -111,7 +111,7 @@ ANNOTATION_READERS = (
     labelbox.recognize,
     labelme_web.recognize,
 )
-"""The readers that accept a separate folder of images as their second argument."""
+"""The readers of annotation files that take the folder of the images as an optional second argument."""
 
 WRITERS: dict[str, Writer] = {
     "folder": write_folder,
@@ -121,46 +121,47 @@ WRITERS: dict[str, Writer] = {
     "labelme": labelme.write_labelme,
     "yolo": yolo.write_yolo,
 }
-"""All writers by the name of their format."""
+"""The writers of data sets by the names of their formats."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Return the result of the first reader that recognizes the folder; None if no reader recognizes it.
+    """Read a data folder by the first of the `READERS` that recognizes its format; return None if none of them does.
 
     Raises:
-        DataError: a reader recognizes the folder, but nothing in it can be used.
+        DataError: a reader recognizes the folder, but cannot use its contents, or a JSON file was cut short.
     """
     return _whole(root, lambda: next((recognized for reader in READERS if (recognized := reader(root))), None))
 
 
 def recognize_annotations(root: Path, images: Path) -> Recognized | None:
-    """Return the result of the first reader that recognizes the annotations in `root`; None if no reader does.
+    """Read annotations by the first of the `ANNOTATION_READERS` that recognizes them; return None if none of them does.
 
     Args:
         root: the folder of the annotations.
-        images: the folder of the images.
+        images: the folder of the images, which may be outside `root`.
 
     Raises:
-        DataError: a reader recognizes the annotations, but nothing in them can be used.
+        DataError: a reader recognizes the annotations, but cannot use them, or a JSON file was cut short.
     """
     readers = ANNOTATION_READERS
     return _whole(root, lambda: next((recognized for read in readers if (recognized := read(root, images))), None))
 
 
 def _whole(root: Path, recognize: Callable[[], Recognized | None]) -> Recognized | None:
-    """Return the result of `recognize`, after a check for JSON files below `root` that were cut short.
+    """Call `recognize`, and report a JSON file below `root` that was cut short if such a file may explain the result.
 
-    Readers do not recognize such a file, so its annotations would be missing. The files are checked only if `recognize`
-    raises an error that names no JSON file, or if its result has images without annotations. An error also names the
-    symbolic links whose targets do not exist.
+    Readers skip a JSON file that was cut short, so its annotations would be missing without notice. The files are
+    checked in two cases: `recognize` raises an error whose message does not name a JSON file, or masks are drawn from
+    annotations and some images have no annotations. The symbolic links whose targets do not exist are added to the
+    message of an error of `recognize`.
 
     Raises:
-        DataError: a checked file was cut short or is not JSON; otherwise any error of `recognize`.
+        DataError: a checked file was cut short or is not JSON, or `recognize` raised the error.
     """
     try:
         recognized = recognize()
     except DataError as error:
-        if ".json" not in str(error):  # else it names the file already
+        if ".json" not in str(error):  # otherwise the message names the file already
             refuse_cut_json(root)
         links = describe_broken_links(root)
         if links and links not in str(error):

@@ -22,25 +22,22 @@ IMAGES, MASKS = "images", "annotations"
 NAME = re.compile(r"ADE_(train|val)_\d{8}")
 
 PUBLISHED = MaskEncoding("index", ADE20K, codes={0: IGNORE_INDEX} | {index + 1: index for index in range(len(ADE20K))})
-"""The published numbers: 0 stands for everything that is no class, which the benchmark does not evaluate; the classes
-are numbered from 1."""
+"""The published mask values: 1 to 150 are the classes; 0 is everything else, which the benchmark does not evaluate."""
 
 REDUCED = MaskEncoding(
     "index", ADE20K, codes={IGNORE_INDEX: IGNORE_INDEX} | {index: index for index in range(len(ADE20K))}
 )
-"""The numbers after the conversion that other tools call "reduce_zero_label": 255 stands for everything that is no
-class; the classes are numbered from 0."""
+"""The mask values after the conversion that other tools call "reduce_zero_label": 0 to 149 are the classes; 255 is
+everything else."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root`, or the ADEChallengeData2016/ in it, if all masks in `annotations/` have ADE20K's file names.
+    """Read `root`, or `root`/ADEChallengeData2016, if all masks in its `annotations/` have ADE20K's file names.
 
-    Else return None.
-
-    None is also returned if a classes.yaml in the folder names another number of classes than 150.
+    Return None for any other folder, and if a classes.yaml beside `annotations/` does not name exactly 150 classes.
 
     Raises:
-        DataError: no image has its mask, or the folder holds the full ADE20K, with thousands of classes.
+        DataError: no image has a mask, or `root` holds the full ADE20K, with thousands of classes.
     """
     folder = next((f for f in (root, root / UNPACKED) if (f / IMAGES).is_dir() and (f / MASKS).is_dir()), None)
     if folder is None:
@@ -61,18 +58,25 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _named(folder: Path, names: tuple[str, ...]) -> str:
+    """Return the first of `names` that is a subfolder of `folder`; "" if none of them is."""
     return next((name for name in names if (folder / name).is_dir()), "")
 
 
 FULL = re.compile(r"ADE_(train|val|frame)_\d+_seg\.png")
-"""The names of the masks of the full data set, which hold thousands of classes."""
+"""Matches the mask file names of the full ADE20K, whose masks hold thousands of classes."""
 
 DEEP = 7
-"""The largest number of folders between the data set and the masks of the full data set."""
+"""The number of folder levels that are searched for masks of the full ADE20K, the data folder included."""
 
 
 def _refuse_full(root: Path) -> None:
-    """Refuse the full ADE20K; its masks `X_seg.png` lie beside the images, up to `DEEP` folders below `root`."""
+    """Check that `root` does not hold the full ADE20K, whose masks `X_seg.png` are beside the images.
+
+    One folder on each of `DEEP` levels is searched: `images/` or else the first subfolder in alphabetical order.
+
+    Raises:
+        DataError: a mask of the full ADE20K was found.
+    """
     place = root
     for _ in range(DEEP if root.is_dir() else 0):
         try:
@@ -93,7 +97,12 @@ def _refuse_full(root: Path) -> None:
 
 
 def _is_full(mask: str, beside: Collection[str]) -> bool:
-    """Return whether a mask belongs to the full data set, by its file name or the names of the files in its folder."""
+    """Return whether a mask belongs to the full ADE20K, judged by file names alone.
+
+    Args:
+        mask: the file name of the mask, which ends with `_seg.png`.
+        beside: the names of all files in the folder of the mask.
+    """
     stem = mask.removesuffix("_seg.png")
     parts = f"{stem}_parts_1.png" in beside and f"{stem}.json" in beside
     return bool(FULL.fullmatch(mask)) or parts or f"{stem}_atr.txt" in beside

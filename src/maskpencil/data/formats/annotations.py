@@ -1,4 +1,4 @@
-"""Read the JSON files of annotation tools with checked fields, and turn their labels into classes."""
+"""Read and check the fields of annotation tools' JSON files, and assign a class to each label."""
 
 import codecs
 import json
@@ -24,17 +24,18 @@ from maskpencil.regular_files import decode_text, refuse_special, without_confli
 MAX_JSON_BYTES = 2**30
 
 FARTHEST = 2**24
-"""The largest coordinate in pixels: 32-bit floats represent every whole number up to this coordinate."""
+"""The largest accepted coordinate in pixels; 32-bit floats represent every whole number up to this coordinate."""
 
 MASKS_ALONE = frozenset(MASK_FOLDERS) - {"annotations"}
-"""Names of mask folders in which no tool puts annotation files."""
+"""Names of folders that hold only masks; `annotations` is left out, since tools also put annotation files there."""
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Return the content of a JSON file.
 
     Raises:
-        DataError: the file cannot be read, is not JSON, is nested too deeply or is larger than `MAX_JSON_BYTES`.
+        DataError: the file cannot be read, is larger than `MAX_JSON_BYTES`, is not JSON or is nested too deeply, or an
+            object in it has a key twice with different values.
     """
     refuse_special(path)
     try:
@@ -46,16 +47,16 @@ def read_json(path: Path) -> Any:
     except ValueError as error:
         raise DataError(f"{path}: is not valid JSON ({error}); export it again") from error
     except RecursionError as error:
-        raise DataError(f"{path}: is nested too deeply to be read as annotations") from error
+        raise DataError(f"{path}: is nested too deeply to be read as annotations; export it again") from error
 
 
 def checked_size(height: object, width: object, where: str) -> tuple[int, int]:
-    """Check the (height, width) in pixels that an annotation file states for an image.
+    """Check the size that an annotation file states for an image, and return it as (height, width) in pixels.
 
     Args:
-        height: the value in the file.
-        width: the value in the file.
-        where: the file and the entry, with which the error message begins.
+        height: the height in the file, of any JSON type.
+        width: the width in the file, of any JSON type.
+        where: the file and the entry, for the beginning of error messages.
 
     Raises:
         DataError: a value is not a positive whole number, or the image has more pixels than `MAX_PIXELS`.
@@ -73,13 +74,17 @@ def checked_size(height: object, width: object, where: str) -> tuple[int, int]:
     if sides[0] * sides[1] > MAX_PIXELS:
         raise DataError(
             f"{where}: is {shown(width)} x {shown(height)} pixels; at most {MAX_PIXELS / 1e6:.0f} million can be read "
-            "at once; correct the size, or cut the image into smaller ones"
+            "at once; correct the size, or cut the image into smaller images"
         )
     return sides[0], sides[1]
 
 
 def checked_numbers(values: object, where: str) -> npt.NDArray[np.float32]:
-    """Check a list of coordinates, and return it as an array (n,).
+    """Check a list of coordinates from an annotation file, and return it as a float32 array (n,).
+
+    Args:
+        values: the value in the file, of any JSON type.
+        where: the file and the entry, for the beginning of error messages.
 
     Raises:
         DataError: `values` is not a list of numbers, or the absolute value of a number is above `FARTHEST` (2^24).
@@ -98,7 +103,11 @@ def checked_numbers(values: object, where: str) -> npt.NDArray[np.float32]:
 
 
 def checked_points(pairs: object, where: str) -> Points:
-    """Check a list of points [x, y], and return it as an array (n, 2).
+    """Check a list of points [x, y] from an annotation file, and return it as a float32 array (n, 2).
+
+    Args:
+        pairs: the value in the file, of any JSON type.
+        where: the file and the entry, for the beginning of error messages.
 
     Raises:
         DataError: `pairs` is not a list of points, or `checked_numbers` rejects a coordinate.
@@ -109,10 +118,10 @@ def checked_points(pairs: object, where: str) -> Points:
 
 
 def covers_nothing(ring: npt.NDArray[np.floating]) -> bool:
-    """Return whether a polygon (n, 2) has no area: it has fewer than 3 points, or all points lie on one line."""
+    """Return whether a polygon (n, 2) has no area: it has fewer than 3 points, or all its points are on one line."""
     if len(ring) < 3:
         return True
-    (left, top), (other_x, other_y), (third_x, third_y) = ring[:3].tolist()  # usually decides it
+    (left, top), (other_x, other_y), (third_x, third_y) = ring[:3].tolist()  # the first 3 corners usually decide
     if (other_x - left) * (third_y - top) != (other_y - top) * (third_x - left):
         return False
     x, y = (ring - ring[0]).astype(np.float64).T
@@ -121,26 +130,26 @@ def covers_nothing(ring: npt.NDArray[np.floating]) -> bool:
 
 
 def shown(value: object) -> str:
-    """Return the `repr` of a value for a message; long values are shortened."""
+    """Return the `repr` of a value for a message, shortened if it is long."""
     return reprlib.repr(value)
 
 
 ENDING_BYTES = 256
 FEW_FILES = 20
-"""The largest number of JSON files that are parsed to find a broken file."""
+"""If a data set has at most this many JSON files, all are parsed to find a damaged file."""
 
 
 def mentions(path: Path, keys: Iterable[str]) -> bool:
-    """Return whether the text of a JSON file contains all keys in quotes; False if it cannot be read.
+    """Return whether the text of a JSON file contains all keys, each in quotes; False if the file cannot be read.
 
-    The file is not parsed, so that large files are examined quickly.
+    The file is searched but not parsed, so the result is quick even for large files.
     """
     try:
         if not path.is_file() or not path.stat().st_size:
             return False
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             encoding = json.detect_encoding(content[:4])
-            own = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}  # without the mark
+            own = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}  # these add no byte order mark
             if encoding == "utf-16" and content[:2] == codecs.BOM_UTF16_BE:
                 encoding = "utf-16-be"
             return all(content.find(f'"{key}"'.encode(own.get(encoding, encoding))) >= 0 for key in keys)
@@ -149,12 +158,12 @@ def mentions(path: Path, keys: Iterable[str]) -> bool:
 
 
 def refuse_cut_json(root: Path) -> None:
-    """Check that no JSON file below `root` was cut short, since readers do not recognize such a file.
+    """Check that no JSON file below `root` was cut short, since readers skip such a file without notice.
 
-    If there are at most `FEW_FILES` JSON files, they are also parsed.
+    The last character must be "}" or "]". If there are at most `FEW_FILES` JSON files, all are parsed as well.
 
     Raises:
-        DataError: a file was cut short or is not JSON.
+        DataError: a file was cut short, or a parsed file is not JSON.
     """
     files = list(files_below(root, {".json"}))
     for path in files:
@@ -170,12 +179,12 @@ def refuse_cut_json(root: Path) -> None:
 def are_images_and_masks(root: Path, images: Iterable[Path]) -> bool:
     """Return whether `root` has a folder of images and a folder of masks, such as images/ and masks/.
 
-    Only the names of folders below `root` with image files in them, at any depth, are examined. Annotation files in
-    such a `root` are not read: `layout` reads its images and masks.
+    If so, readers ignore annotation files in `root`, and `layout` pairs the images with the masks. Only the names of
+    folders that hold image files, at any depth below `root`, are examined.
 
     Args:
         root: the folder.
-        images: all image files below `root`, masks included.
+        images: all image files below `root`, including masks.
     """
     words = {part.lower() for folder in {path.parent for path in images} for part in folder.relative_to(root).parts}
     return not words.isdisjoint(IMAGE_FOLDERS) and not words.isdisjoint(MASKS_ALONE)
@@ -183,9 +192,12 @@ def are_images_and_masks(root: Path, images: Iterable[Path]) -> bool:
 
 @dataclass(frozen=True)
 class Entry:
-    """The fields of a JSON object.
+    """A JSON object in an annotation file, with methods that check its fields.
 
-    `place` is its position in the file `path`, such as "task 12", or "" if it is the whole content of the file.
+    Attributes:
+        path: the file.
+        place: where the object is in the file, such as "task 12", for messages; "" for the whole content of the file.
+        fields: the fields of the object.
     """
 
     path: Path
@@ -200,23 +212,25 @@ class Entry:
             DataError: `value` is not an object.
         """
         if not isinstance(value, dict):
-            raise DataError(f"{path}: {place or 'the content'} is {shown(value)}; expected an object with fields")
+            raise DataError(
+                f"{path}: {place or 'the content'} is {shown(value)}; expected an object with fields; export the file again"
+            )
         return cls(path, place, value)
 
     def __contains__(self, key: str) -> bool:
-        """Return whether the entry has the field, and its value is not null."""
+        """Return whether the entry has the field `key` with a value other than null."""
         return self.fields.get(key) is not None
 
     def __str__(self) -> str:
         return f"{self.path}: {self.place}" if self.place else str(self.path)
 
     def wrong(self, key: str, expected: str) -> DataError:
-        """Return the error for a field with a wrong value; it names the file, the place, the value and `expected`."""
+        """Return the error for a field with a wrong value; the message states the place, the value and `expected`."""
         found = shown(self.fields[key]) if key in self.fields else "missing"
         return DataError(f"{self}: {key!r} is {found}; expected {expected}; correct it or export the file again")
 
     def inside(self, key: str) -> Self:
-        """Return the JSON object that a field holds, as an entry.
+        """Return the JSON object in a field as an entry.
 
         Raises:
             DataError: the field is missing or is not an object.
@@ -227,13 +241,14 @@ class Entry:
         return type(self)(self.path, self._below(key), value)
 
     def entries(self, key: str, what: str, *, id_key: str | None = None) -> list[Self]:
-        """Return the JSON objects in the list that a field holds, as entries.
+        """Return the JSON objects in a field that holds a list of objects, as entries.
 
         Args:
-            key: the field.
-            what: the kind of object, such as "image". In messages the first object of the list is "image 1".
-            id_key: the field with the id of an object, if objects have ids. In messages an image with the id 42 is then
-                "image 42", and the first image, if it has no id, "image number 1".
+            key: the field with the list.
+            what: the kind of object, such as "image", for messages: the first object of the list is "image 1".
+            id_key: the field of each object that holds its id; None if objects have no ids. With ids, an image with the
+                id 42 is "image 42" in messages, and the first image of the list, if its id is missing, is "image number
+                1".
 
         Raises:
             DataError: the field is missing or is not a list of objects.
@@ -249,11 +264,11 @@ class Entry:
         return [type(self).of(self.path, self._below(p), entry) for p, entry in zip(places, value, strict=True)]
 
     def text(self, key: str, *, blank: bool = False) -> str:
-        """Return the text in a field, which must not be empty.
+        """Return the text in a field; an empty text is an error.
 
         Args:
             key: the field.
-            blank: whether the text may consist of spaces only.
+            blank: whether a text of only spaces is accepted.
 
         Raises:
             DataError: the field is missing, or its value is not a text, or is an empty text.
@@ -264,7 +279,7 @@ class Entry:
         return value
 
     def identifier(self, key: str) -> int | str:
-        """Return the id of an object: a whole number or a text; the text "7" and the number 7.0 are the id 7.
+        """Return the id in a field: a whole number or a text; the text "7" and the number 7.0 become the number 7.
 
         Raises:
             DataError: the field is missing, or its value is neither a whole number nor a text.
@@ -273,7 +288,7 @@ class Entry:
         if isinstance(value, float) and value.is_integer():
             return int(value)
         if isinstance(value, bool) or not isinstance(value, int | str):
-            raise self.wrong(key, "a number or a text")
+            raise self.wrong(key, "a whole number or a text")
         if isinstance(value, str) and _WHOLE.fullmatch(value):
             return int(value)
         return value
@@ -289,7 +304,7 @@ class Entry:
         if value is None and default is not None:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= FARTHEST:  # NaN is not
-            raise self.wrong(key, "a number")
+            raise self.wrong(key, f"a number from -{FARTHEST} to {FARTHEST}")
         return float(value)
 
     def whole(self, key: str, default: int | None = None) -> int:
@@ -305,7 +320,7 @@ class Entry:
         return int(value)
 
     def numbers(self, key: str) -> npt.NDArray[np.float32]:
-        """Return the list of numbers in a field as an array (n,).
+        """Return the list of numbers in a field as a float32 array (n,).
 
         Raises:
             DataError: the field is missing or is not a list of numbers, see `checked_numbers`.
@@ -313,17 +328,23 @@ class Entry:
         return checked_numbers(self.fields.get(key), str(self))
 
     def size(self, height: str, width: str) -> tuple[int, int] | None:
-        """Return the (height, width) of an image in pixels from two fields; None if both fields are missing or null.
+        """Return the size of an image from two fields, as (height, width) in pixels.
+
+        Return None if both fields are missing or null.
+
+        Args:
+            height: the field with the height.
+            width: the field with the width.
 
         Raises:
-            DataError: the values are not a size, see `checked_size`.
+            DataError: one field is missing, or `checked_size` rejects the values.
         """
         if height not in self and width not in self:
             return None
         return checked_size(self.fields.get(height), self.fields.get(width), str(self))
 
     def pairs(self, key: str) -> Points:
-        """Return the points in a field, given as [[x, y], ...], as an array (n, 2).
+        """Return the points in a field, a list [[x, y], ...], as a float32 array (n, 2).
 
         Raises:
             DataError: the field is missing or is not a list of points, see `checked_points`.
@@ -331,7 +352,11 @@ class Entry:
         return checked_points(self.fields.get(key), str(self))
 
     def points(self, key: str, *, least: int = 3) -> Points:
-        """Return the corners of the polygon in a field, (n, 2); the field holds [[x, y], ...] or [x, y, x, y, ...].
+        """Return the corners of the polygon in a field as a float32 array (n, 2) of (x, y).
+
+        Args:
+            key: the field, a list [[x, y], ...] or [x, y, x, y, ...].
+            least: the smallest accepted number of points.
 
         Raises:
             DataError: the field is missing, is not a list of points, or has fewer than `least` points.
@@ -351,15 +376,17 @@ _WHOLE = re.compile("0|-?[1-9][0-9]{0,17}")
 
 BACKGROUND_LABELS = ("background", "_background_", "__background__")
 IGNORE_LABELS = ("__ignore__", "_ignore_")
-"""labelme's labels for ignored pixels; the writers of this package use `__ignore__`."""
+"""labelme's labels for ignored pixels; the writers of this package use the first, `__ignore__`."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The classes of the labels of a data set.
+    """The classes of a data set, and the class of each label in its annotations.
 
-    `index_of` maps each label to its class index, or to `IGNORE_INDEX`. `background` is the class index of pixels
-    outside all shapes, or `IGNORE_INDEX`.
+    Attributes:
+        classes: the classes.
+        index_of: the class index of each label; `IGNORE_INDEX` for a label of ignored pixels.
+        background: the class index of pixels outside all shapes; `IGNORE_INDEX` if these pixels are ignored.
     """
 
     classes: ClassSet
@@ -370,12 +397,18 @@ class Labels:
 def classes_of_labels(root: Path, labels: Sequence[str]) -> Labels:
     """Assign a class to each label of the annotations in `root`.
 
-    A classes.yaml in `root` sets the classes and their order; pixels outside all shapes get its background class, or
-    are ignored if it has no background class. Without a classes.yaml "background" is class 0, and the labels follow in
-    the given order.
+    A classes.yaml in `root` sets the classes and their order. Without a classes.yaml, "background" is class 0, and the
+    labels follow in the given order. Pixels outside all shapes, and the `BACKGROUND_LABELS` in any case, get the
+    background class. If a classes.yaml has no background class, pixels outside all shapes are ignored. Pixels with one
+    of the `IGNORE_LABELS` are ignored.
+
+    Args:
+        root: the folder of the data set.
+        labels: the labels; repeated labels count once.
 
     Raises:
-        DataError: a label is missing in the classes.yaml.
+        DataError: the classes.yaml does not name one of the labels, or is not valid, or the labels are not valid
+            classes, see `ClassSet`.
     """
     named = list(dict.fromkeys(label for label in labels if label not in IGNORE_LABELS))
     index_of = dict.fromkeys(IGNORE_LABELS, IGNORE_INDEX)
@@ -394,19 +427,23 @@ def classes_of_labels(root: Path, labels: Sequence[str]) -> Labels:
             if label.lower() not in BACKGROUND_LABELS or background == IGNORE_INDEX:
                 raise DataError(
                     f"{given.path}: does not name {label!r}, which the annotations use; it names "
-                    f"{', '.join(names[:6])}{', ...' if len(names) > 6 else ''}; add it"
+                    f"{', '.join(names[:6])}{', ...' if len(names) > 6 else ''}; add this label"
                 )
             index_of[label] = background
     return Labels(given.classes, index_of, background)
 
 
 def undrawn_class(folder: Path) -> int:
-    """Return the class index of pixels outside all shapes by the classes.yaml in `folder`; it may be `IGNORE_INDEX`."""
+    """Return the class index that pixels outside all shapes have by the classes.yaml in `folder`, see `Labels`.
+
+    Writers call this function, since they need not draw shapes of this class. The result is `IGNORE_INDEX` if the
+    classes.yaml has no background class, and 0 if there is no classes.yaml.
+    """
     return classes_of_labels(folder, ()).background
 
 
 def with_ignore_label(classes: ClassSet) -> ClassSet:
-    """Return the classes and, after them, the class `__ignore__` for ignored pixels.
+    """Append the class `__ignore__` for ignored pixels to the classes.
 
     Raises:
         DataError: there are already `MAX_CLASSES` classes, or a class is called `__ignore__`.

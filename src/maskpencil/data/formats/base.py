@@ -23,11 +23,15 @@ from maskpencil.plain_text import is_utf8
 
 @dataclass(frozen=True)
 class Recognized:
-    """What a reader found in a folder in the format of the data set or tool `name`.
+    """A data set in a known format, as a reader found it: its pairs and the possible encodings of its masks.
 
-    `layout` holds the pairs of images and masks. `encoding` says which values of the masks stand for which classes;
-    `others` are encodings that copies of the data set use. The first encoding that fits all masks is used. `published`
-    is True for a public data set; a classes.yaml beside its files may then rename the classes.
+    Attributes:
+        name: the name of the public data set or of the tool, for messages.
+        layout: the pairs of images and masks by split.
+        encoding: the most likely encoding, which maps mask values to classes.
+        others: encodings that copies of the data set use. The first encoding that fits all masks is used.
+        published: whether the data set is a public data set. If no encoding fits any of its masks, such a data set is
+            read as a copy with other classes, which a classes.yaml must name, see `known.choose_encoding`.
     """
 
     name: str
@@ -38,36 +42,39 @@ class Recognized:
 
     @property
     def encodings(self) -> tuple[MaskEncoding, ...]:
-        """All encodings, the most likely first."""
+        """All possible encodings, the most likely encoding first."""
         return (self.encoding, *self.others)
 
 
 def has_other_classes(folder: Path, *counts: int) -> bool:
     """Return whether a folder holds a classes.yaml whose number of classes is not one of `counts`.
 
-    Such a folder is not the public data set with these numbers of classes.
+    In this case the folder is not the public data set, which has one of these numbers of classes.
 
     Raises:
-        DataError: the file does not describe classes.
+        DataError: the classes.yaml does not describe classes.
     """
     given = find_own_class_file(folder)
     return given is not None and len(given.classes) not in counts
 
 
 Reader = Callable[[Path], Recognized | None]
-"""A function that takes a folder, existing or not, and quickly returns None unless it is in the reader's format.
+"""A function that reads a folder in one format, and quickly returns None for other folders and for missing folders.
 
-It opens images only for their size, and raises `DataError` only if the folder is certainly in the format but cannot be
-used, such as test images without masks.
+A reader opens images only for their size. It raises `DataError` only if the folder is certainly in its format but
+cannot be used, such as test images without masks.
 """
 
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """An image file and its label map (H, W), of the image's size.
+    """An image and its label map, to be written by a `Writer`.
 
-    `split` is train, val or test, or "" if there are no splits. `name` is the path below the split without suffix, with
-    "/" between folders; it is unique in the split.
+    Attributes:
+        split: train, val or test, or "" if there are no splits.
+        name: the path below the split without suffix, with "/" between folders; it is unique in the split.
+        image: the image file.
+        label_map: the class indices or `IGNORE_INDEX`, (H, W) uint8, in the size of the image as rotated by EXIF.
     """
 
     split: str
@@ -79,17 +86,17 @@ class LabeledImage:
 AddImage = Callable[[LabeledImage], None]
 
 Writer = Callable[[Path, ClassSet], AbstractContextManager[AddImage]]
-"""A function that takes an empty folder and the classes; its context manager returns a function that adds an image.
+"""A function that writes a data set into an empty folder: `with writer(folder, classes) as add`, then `add(image)`.
 
-All files are complete when the context ends. Label maps are not kept in memory.
+All files are complete when the `with` block ends. Label maps are not kept in memory.
 """
 
 
 def copy_image(image: LabeledImage, target: Path) -> None:
-    """Copy the image's file to `target` byte for byte, or, if EXIF rotates the image, write it upright.
+    """Copy an image file byte for byte, or write the image upright if EXIF rotates or mirrors it.
 
-    An upright image matches the size of its label map also in tools that ignore EXIF. The file appears whole or not at
-    all.
+    An upright image has the size of its label map even in tools that ignore EXIF. The file `target` appears whole or
+    not at all.
 
     Raises:
         ImageError: the image cannot be read.
@@ -103,11 +110,11 @@ def copy_image(image: LabeledImage, target: Path) -> None:
 
 
 def refuse_names(images: Iterable[Path], file_format: str) -> None:
-    """Check that a format can store the names of all images, before any image is written.
+    """Check, before any image is written, that a format can store the names of all images.
 
     Args:
         images: the image files.
-        file_format: a key of `formats.WRITERS`; "folder" and "yolo" store no names, so nothing is checked for them.
+        file_format: a key of `formats.WRITERS`. The formats "folder" and "yolo" store no names, so any name is valid.
 
     Raises:
         DataError: a name is not valid UTF-8, or has a line break where the format has one name per line.
@@ -122,7 +129,7 @@ def refuse_names(images: Iterable[Path], file_format: str) -> None:
 
 
 class FreeNames:
-    """The names that are already used in each split; names that differ only in case count as equal."""
+    """Makes names of images unique in each split; names that differ only in case count as equal."""
 
     def __init__(self) -> None:
         self.taken: set[tuple[str, str]] = set()
@@ -138,11 +145,10 @@ class FreeNames:
 
 
 def with_distinct_colors(classes: ClassSet) -> ClassSet:
-    """Return the classes in unique colors that differ from `IGNORE_COLOR`, with the ignore index 255.
+    """Replace repeated colors of classes, so that programs which read masks by color do not confuse the classes.
 
-    The first class with a color keeps the color. Other classes of the same color, and a class in `IGNORE_COLOR`, get
-    the first unused color of Pascal VOC, since programs that read masks by color would confuse classes of the same
-    color, such as ADE20K's road and skyscraper.
+    Of several classes with one color, such as ADE20K's road and skyscraper, the first keeps the color. The others, and
+    a class whose color is `IGNORE_COLOR`, get the first unused color of Pascal VOC. The ignore index becomes 255.
     """
     spare = (voc_color(index) for index in range(256))  # enough, even if some of them are in use
     taken = {IGNORE_COLOR, *classes.palette}
@@ -156,7 +162,7 @@ def with_distinct_colors(classes: ClassSet) -> ClassSet:
 
 
 TURNED = range(2, 9)
-"""EXIF orientations that rotate or mirror; other values leave the image as it is."""
+"""The EXIF orientations that rotate or mirror an image; with other values the image is shown as stored."""
 
 _EXIF_IFD, _WIDTH, _HEIGHT = 0x8769, 0xA002, 0xA003
 
@@ -167,7 +173,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True, "exact": True, "method": 1},
     "TIFF": {"compression": "tiff_adobe_deflate"},
 }
-"""The options of each format for encoding without loss, or, for AVIF and JPEG, with the least loss."""
+"""Pillow's options by file format, for encoding without loss or, in AVIF and JPEG, with the least loss."""
 
 
 def is_turned(path: Path) -> bool:
@@ -184,11 +190,11 @@ def is_turned(path: Path) -> bool:
 
 
 def write_upright(source: Path, target: Path) -> None:
-    """Write an image in its own format with its pixels rotated as EXIF says, without the EXIF orientation.
+    """Write an image in its own file format, rotated or mirrored as EXIF says, without the EXIF orientation.
 
-    The file appears whole or not at all. Mode, depth, the ICC profile and the resolution are kept. The other EXIF
-    entries are kept too, except in TIFF. PNG, TIFF and WebP are written without loss; AVIF and JPEG are encoded again,
-    at quality 100 and 4:4:4. Of several frames only the first is written.
+    The file `target` appears whole or not at all. Mode, bit depth, ICC profile, XMP and resolution are kept. The other
+    EXIF entries are kept too, except in TIFF. PNG, TIFF and WebP are written without loss. AVIF and JPEG are encoded
+    again, at quality 100 without chroma subsampling (4:4:4). Of several frames only the first is written.
 
     Raises:
         ImageError: `source` is not a readable image.
@@ -197,7 +203,7 @@ def write_upright(source: Path, target: Path) -> None:
     with opened_image(source) as image:
         with decoding(str(source)):
             own = image.format or ""
-            file_format = "JPEG" if own == "MPO" else own  # a phone's JPEG with more images behind it
+            file_format = "JPEG" if own == "MPO" else own  # a JPEG of a phone, followed by further images
             image.load()  # Pillow rotates a TIFF here
             turned = ImageOps.exif_transpose(image)
         exif = turned.getexif()
@@ -210,10 +216,10 @@ def write_upright(source: Path, target: Path) -> None:
 
 @contextmanager
 def write_folder(root: Path, classes: ClassSet) -> Iterator[AddImage]:
-    """Write images to `images/`, masks to `masks/`, and `classes.yaml`; used as a context manager, see `base.Writer`.
+    """Write images to `images/`, masks to `masks/`, and `classes.yaml`; a context manager, see `Writer`.
 
-    Images are copied by `base.copy_image`. Masks are palette PNG: the index is the class, 255 is ignored. Repeated
-    colors are replaced, see `base.with_distinct_colors`.
+    Images are copied by `copy_image`. Masks are palette PNG files, in which the index is the class and 255 is ignored.
+    Repeated colors are replaced, see `with_distinct_colors`.
 
     Raises:
         OutputError: a file cannot be written.
