@@ -301,7 +301,7 @@ CAR = annotation(1, 3, [BOX])
     ("text", "message"),
     [
         (instances([image(1), 7], []), r"image number 2 is 7; expected an object"),
-        (instances([image(None)], []), r"image None: 'id' is None; expected a number"),
+        (instances([image(None)], []), r"image None: 'id' is None; expected a whole number or a text"),
         (instances([image(True)], []), r"image True: 'id' is True"),
         (instances([image([1])], []), r"image \[1\]: 'id' is \[1\]"),
         (instances([image(1), image(1)], []), r"image 1: two images have this id"),

@@ -213,7 +213,7 @@ class Entry:
         """
         if not isinstance(value, dict):
             raise DataError(
-                f"{path}: {place or 'the content'} is {shown(value)}; expected an object with fields; export the file again"
+                f"{path}: {place or 'the content'} is {shown(value)}; expected an object with fields; export it again"
             )
         return cls(path, place, value)
 

@@ -1,4 +1,4 @@
-"""Read BDD100K's masks of streets: `images/10k/train/ID.jpg` and `labels/sem_seg/masks/train/ID.png`.
+"""Read BDD100K, images of streets: `images/10k/train/ID.jpg` and masks in `labels/sem_seg/masks/train/ID.png`.
 
 Sources: Yu et al., "BDD100K: A Diverse Driving Dataset for Heterogeneous Multitask Learning", CVPR 2020;
 https://doc.bdd100k.com/format.html and, for the first release, https://github.com/ucbdrive/bdd100k/issues/43
@@ -25,17 +25,22 @@ DRIVABLE = MaskEncoding(
     ClassSet(("direct", "alternative", "background"), ((219, 94, 86), (86, 211, 219), (0, 0, 0))),
     codes={IGNORE_INDEX: IGNORE_INDEX, 0: 0, 1: 1, 2: 2},
 )
-"""The drivable area: the lane of the camera's car, other lanes, and the background."""
+"""The encoding of drivable area masks: direct is the lane of the camera's car, alternative are the other lanes."""
 
 WRAPPERS = (".", "bdd100k", "bdd100k/seg", "seg")
-"""Where the archives may have been unpacked, below the data folder."""
+"""The folders, relative to the data folder, into which the archives may have been unpacked."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task of the data set, such as drivable area: its folder of masks and its possible folders of images.
+    """A task of the data set, such as drivable area.
 
-    `ending` is the text that the names of masks add to the names of images, such as "_train_id".
+    Attributes:
+        name: the name of the data set for this task, for messages.
+        masks: the folder of the masks.
+        images: the possible folders of the images, the most likely first.
+        ending: the text that follows the image's name in the name of its mask, such as "_train_id".
+        encoding: the encoding of the masks.
     """
 
     name: str
@@ -50,24 +55,24 @@ TASKS = (
     Task("BDD100K, drivable area", "labels/drivable/masks", ("images/100k", "images"), "", DRIVABLE),
     Task("BDD100K", "labels", ("images",), "_train_id", TRAIN_IDS),
 )
-"""The tasks in order of preference; the last is the layout of the first release."""
+"""The tasks in order of preference; the last task has the folders of the first release."""
 
 
 OTHERS = {
     "labels/lane/masks": "hold bits for kind, style and direction of lanes",
     **{f"labels/{task}/bitmasks": "hold numbers of objects" for task in ("ins_seg", "pan_seg", "seg_track_20")},
 }
-"""The folders of masks of other tasks, and what the masks hold: https://doc.bdd100k.com/format.html"""
+"""The mask folders of tasks that are not read, and what these masks hold: https://doc.bdd100k.com/format.html"""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root`, or one of the folders `WRAPPERS` in it, if it holds the masks of one of the `TASKS`.
+    """Read `root`, or one of the `WRAPPERS` below it, if this folder holds images and masks of one of the `TASKS`.
 
-    Otherwise return None. The masks are in a folder for each split, such as `train/`. Test images without masks are
-    left out: their masks were never published.
+    Return None if no folder holds them. Each split, such as `train/`, has its own folder of masks. The test images are
+    left out if they have no masks, since BDD100K does not publish masks for them.
 
     Raises:
-        DataError: no image has its mask, or there are only masks of lanes or of objects.
+        DataError: no image has a mask, or there are only masks of lanes or of objects.
     """
     for folder in (root / wrapper for wrapper in WRAPPERS):
         for task in TASKS:
@@ -78,9 +83,8 @@ def recognize(root: Path) -> Recognized | None:
         for name, meaning in OTHERS.items():
             if (folder / "images").is_dir() and any((folder / name / split).is_dir() for split in SPLITS):
                 raise DataError(
-                    f"{folder / name}: its masks {meaning}, not the classes of pixels; download the masks of the "
-                    f"semantic segmentation or of the drivable area, {folder / TASKS[0].masks} or "
-                    f"{folder / TASKS[1].masks}"
+                    f"{folder / name}: its masks {meaning}; expected masks of classes; download the masks of semantic "
+                    f"segmentation, {folder / TASKS[0].masks}, or of drivable area, {folder / TASKS[1].masks}"
                 )
     return None
 

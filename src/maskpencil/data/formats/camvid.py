@@ -27,7 +27,9 @@ from maskpencil.known_classes import CAMVID_11, CAMVID_31, CAMVID_32
 from maskpencil.regular_files import read_lines
 
 FRAME = r"(?:0001TP_\d{6}|0006R0_f\d{5}|0016E5_\d{5}|Seq05VD_f\d{5})"
-"""The names of frames: the name of one of the four videos and a number; no other data set has these names."""
+"""Matches the name of a frame, which is the name of one of the four videos and a number.
+
+No other data set has these names."""
 
 _MEANINGS = [CAMVID_31.names.index(name) if name in CAMVID_31.names else IGNORE_INDEX for name in CAMVID_32.names]
 BY_COLOR = MaskEncoding(
@@ -41,10 +43,12 @@ OF_11_CLASSES = MaskEncoding(
 
 @dataclass(frozen=True)
 class Form:
-    """A distribution of CamVid: folders of images and masks by split.
+    """A form in which CamVid is distributed.
 
-    `folders` maps a split to its folders of images and of masks. `endings` are suffixes that may follow the name
-    of an image in the name of its mask. `encodings` are the encodings that the masks may have, the most frequent first.
+    Attributes:
+        folders: the folder of images and the folder of masks of each split; the split is "" if there are no splits.
+        endings: the texts that may follow the image's name in the name of its mask, such as "_L".
+        encodings: the encodings that the masks may have, the most frequent first.
     """
 
     folders: Mapping[str, tuple[str, str]]
@@ -62,20 +66,21 @@ WITH_COLORS = (
     *("class_dict.csv", "label_class_dict.csv", "class_dict_seg.csv", "classes.csv"),
     *("label_colors.txt", "labelmap.txt"),
 )
-"""Class files that give each class a color."""
+"""The names of class files in which each class has a color."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root`, or the `CamVid/` in it, if its masks have the names of CamVid's frames in one of four forms.
+    """Read `root`, or `root`/CamVid, if its masks are named like CamVid's frames in one of the `FORMS`.
 
-    Else return None.
+    Return None for any other folder, for a classes.yaml that does not name 11 or 31 classes, and for a class file with
+    a color that CamVid does not use.
 
-    Void is ignored, so that 31 of the 32 labels are classes. fastai's valid.txt names the images for validation. The
-    lists of the SegNet tutorial, such as train.txt, only repeat the folders and are not read. A folder with a class
-    file of other colors or of another number of classes is not read.
+    Pixels with the label Void are ignored, so 31 of the 32 labels are classes; SegNet's masks have 11 classes. fastai's
+    valid.txt names the images for validation. The lists of the SegNet tutorial, such as train.txt, only repeat the
+    folders and are not read.
 
     Raises:
-        DataError: no image has its mask, or fastai's valid.txt cannot be read.
+        DataError: no image has a mask, or fastai's valid.txt or a classes.yaml cannot be read.
     """
     for folder in (root, root / "CamVid"):
         for form in FORMS:
@@ -91,7 +96,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _ending(masks: Mapping[str, Mapping[str, Path]], endings: tuple[str, ...]) -> str | None:
-    """Return the ending that follows the frame in the names of all masks, such as "_L"; None if no ending fits all."""
+    """Return the ending that follows the frame in all mask names, such as "_L"; None if no ending fits all names."""
     names = [name for files in masks.values() for name in files]
     for ending in endings if names else ():
         if all(re.fullmatch(FRAME + ending, name) for name in names):
@@ -100,11 +105,13 @@ def _ending(masks: Mapping[str, Mapping[str, Path]], endings: tuple[str, ...]) -
 
 
 def _has_codes(folder: Path) -> bool:
+    """Return whether codes.txt lists CamVid's 32 labels, as in fastai's copy of the data set."""
     path = folder / "codes.txt"
     return path.is_file() and read_codes(path).names == CAMVID_32.names
 
 
 def _has_own_classes(folder: Path) -> bool:
+    """Return whether a class file shows that the classes are not CamVid's, by their number or by their colors."""
     if has_other_classes(folder, len(CAMVID_11), len(CAMVID_31)):
         return True
     with suppress(DataError):
@@ -129,7 +136,7 @@ def _read(root: Path, folder: Path, form: Form, ending: str, masks: Mapping[str,
 
 
 def _set_aside(found: Found, path: Path) -> None:
-    """Assign the pairs that fastai's list `path` names to validation, and all other pairs to training."""
+    """Move the pairs in `found` that fastai's list `path` names to the split val, and all other pairs to train."""
     names = {Path(line).stem for _, line in read_lines(path, "the name of an image per line")}
     pairs = found.splits.pop("")
     for name, pair in pairs.items():

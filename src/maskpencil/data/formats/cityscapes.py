@@ -23,16 +23,17 @@ from maskpencil.known_classes import CITYSCAPES, CITYSCAPES_LABELS, CITYSCAPES_T
 IMAGES, IMAGE_ENDING = "leftImg8bit", "_leftImg8bit"
 FINE, COARSE = "gtFine", "gtCoarse"
 LABELS = "label_colors.txt"
-"""The file of labels in exports of CVAT and Datumaro, which have their own classes."""
+"""The file that lists the labels in exports of CVAT and Datumaro, which may differ from Cityscapes' labels."""
 
 STARTS = (FINE, COARSE, IMAGES, "imgsFine")
-"""The beginnings of folder names; the folder of the data set holds at least one such folder."""
+"""The beginnings of folder names, one of which every Cityscapes data folder has among its subfolders."""
 
 DEEP = ("", "*/")
-"""Where the folders of images and masks lie in the folders of `STARTS`, since each archive may be unpacked into its own
-folder."""
+"""The beginnings of the patterns that find `leftImg8bit/` and `gtFine/` one or two levels below a subfolder of the data
+folder, since each archive may be unpacked into its own folder."""
 
 MAX_FOLDERS = 20
+"""A data folder with more subfolders is not read as Cityscapes."""
 
 LABEL_IDS = MaskEncoding(
     "index",
@@ -46,8 +47,10 @@ _NOT_EVALUATED = (
     *((0, 0, 0), (111, 74, 0), (81, 0, 81), (250, 170, 160), (230, 150, 140), (180, 165, 180), (150, 100, 100)),
     *((150, 120, 90), (0, 0, 90), (0, 0, 110)),
 )
-"""The colors of labels that the benchmark does not evaluate; pole groups and license plates have the colors of other
-labels."""
+"""The colors of labels that the benchmark does not evaluate.
+
+Pole groups and license plates are not included, since they have the colors of poles and cars.
+"""
 
 COLORS = MaskEncoding(
     "color",
@@ -57,21 +60,27 @@ COLORS = MaskEncoding(
 )
 
 BY_KIND = {"labelIds": LABEL_IDS, "labelTrainIds": TRAIN_IDS, "color": COLORS}
-"""The encoding of masks by the last word of their names. labelIds come first, since these masks are the published
-masks; users create the trainIds themselves, with a table that they may change, and colors do not distinguish all
-labels."""
+"""The encoding of masks by the last word of their names, in order of preference.
+
+labelIds are the published masks. Users create labelTrainIds themselves, with a table that they may change. Colors do
+not distinguish all labels.
+"""
 
 
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if it holds `leftImg8bit/` and masks in `gtFine/` or `gtCoarse/`; otherwise return None.
 
-    If both folders of masks exist, `gtFine/` is read. The folders may also lie inside other folders of `root`, as
-    after unpacking each archive into its own folder. With a label_colors.txt the data set is an export of CVAT or
-    Datumaro, and each line of that file is a class. In Cityscapes itself the test split is left out: its masks were
-    never published, and the masks in `gtFine/test` are dummies. `train_extra` is used for training.
+    If both folders of masks exist, `gtFine/` is read. The folders may also be in subfolders of `root`, as after
+    unpacking each archive into its own folder. None is also returned if a classes.yaml does not name exactly 19
+    classes.
+
+    If `root` holds a label_colors.txt, the data set is an export of CVAT or Datumaro, and each line of this file is a
+    class. Otherwise the data set is Cityscapes itself. Its test split is left out, since its masks were never published
+    and the masks in `gtFine/test` are dummies. `train_extra` is used for training.
 
     Raises:
-        DataError: no image has its mask, for example if there is only the test split.
+        DataError: no image has a mask, for example if there is only the test split, or label_colors.txt is not a list
+            of colors and labels.
     """
     folders = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
     if len(folders) > MAX_FOLDERS or not any(folder.name.startswith(STARTS) for folder in folders):
@@ -91,7 +100,8 @@ def recognize(root: Path) -> Recognized | None:
         if not has_test or any((images / split).is_dir() for split in masks):
             return None
         raise DataError(
-            f"{root}: holds only the test split of Cityscapes, whose masks were never published; add train/ and val/"
+            f"{root}: holds only the test split of Cityscapes, whose masks were never published; add the folders "
+            "train/ and val/"
         )
     pairs = Found()
     for split, files in masks.items():
@@ -101,14 +111,17 @@ def recognize(root: Path) -> Recognized | None:
     notes = ["test left out, its masks are dummies"] if has_test else []
     notes += [f"{other}/ left out" for other, _ in others]
     if kind == "color":
-        notes.append("groups of poles count as poles and license plates as cars, whose colors they have")
+        notes.append("groups of poles are read as poles and license plates as cars, since their colors are the same")
     return Recognized("Cityscapes", replace(layout, notes=(*notes, *layout.notes)), BY_KIND[kind], published=True)
 
 
 def recognize_masks(layout: Layout) -> Recognized | None:
-    """Recognize Cityscapes' masks in any folders, if all their names have the same ending, such as _gtFine_labelIds.
+    """Recognize Cityscapes' masks in folders with other names, by an ending of all mask names such as _gtFine_labelIds.
 
-    Otherwise return None.
+    `folder.find_folder` calls this function if no reader recognizes a folder. Return None if the endings differ.
+
+    Args:
+        layout: the pairs of images and masks.
     """
     masks = [pair.mask for pairs in layout.splits.values() for pair in pairs]
     for kind, encoding in BY_KIND.items():
@@ -119,15 +132,20 @@ def recognize_masks(layout: Layout) -> Recognized | None:
 
 
 def _of_tools(root: Path, images: Path, folder: Path, name: str) -> Recognized | None:
-    """Read an export of CVAT or Datumaro; return None if it holds no masks with the endings labelIds or labelTrainIds.
+    """Read an export of CVAT or Datumaro in the folders of Cityscapes.
 
-    Its subsets may have any names. A mask value is a line number of label_colors.txt, see `encoding_by_labels`.
+    Return None if no mask name ends with labelIds or labelTrainIds. The subsets of the export may have any names; a
+    subset named after a split, such as train, becomes that split. A mask value is a line number of label_colors.txt,
+    see `encoding_by_labels`.
 
     Args:
         root: the folder of the data set.
         images: the folder `leftImg8bit`.
         folder: the folder of masks.
         name: the name of the folder of masks, gtFine or gtCoarse.
+
+    Raises:
+        DataError: no image has a mask, or label_colors.txt is not a list of colors and labels.
     """
     encoding = encoding_by_labels(root)
     files, names = image_files(folder), {split: split for split in SPLIT_ALIASES}
@@ -146,12 +164,13 @@ def _of_tools(root: Path, images: Path, folder: Path, name: str) -> Recognized |
 
 
 def encoding_by_labels(root: Path) -> MaskEncoding:
-    """Return the encoding of masks whose values are line numbers, from 0, of label_colors.txt in `root`.
+    """Return the encoding of masks whose values are line numbers, from 0, in the label_colors.txt in `root`.
 
-    Without that file, or if it lists the labels of Cityscapes, return Cityscapes' encoding `LABEL_IDS`.
+    Return `LABEL_IDS`, the encoding of Cityscapes, if there is no such file, or if it lists the labels of Cityscapes in
+    their order.
 
     Raises:
-        DataError: the file is not a list of colors and labels, like CamVid's label_colors.txt.
+        DataError: the file is not a list of colors and labels, such as CamVid's label_colors.txt.
     """
     path = root / LABELS
     if not path.is_file():
@@ -166,11 +185,11 @@ def encoding_by_labels(root: Path) -> MaskEncoding:
 
 
 def _plain(name: str) -> str:
-    return "".join(name.lower().split())  # Datumaro writes "trafficlight"
+    return "".join(name.lower().split())  # Datumaro writes "trafficlight" for "traffic light"
 
 
 def _find(folders: Sequence[Path], name: str) -> Path | None:
-    """Return the folder called `name`: one of `folders`, or else a folder inside them; None if it is missing."""
+    """Return the folder called `name` among `folders`, or else up to two levels below them; None if it is missing."""
     inside = (path for above in DEEP for folder in folders for path in sorted(folder.glob(f"{above}{name}")))
     return next((path for path in (*(each for each in folders if each.name == name), *inside) if path.is_dir()), None)
 
@@ -180,5 +199,5 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _ending_with(ending: str, files: Mapping[str, Path]) -> dict[str, Path]:
-    """Return {name without `ending`: path} of the files whose names have this ending."""
+    """Return the files whose names end with `ending`, as {name without `ending`: path}."""
     return {name.removesuffix(ending): path for name, path in files.items() if name.endswith(ending)}

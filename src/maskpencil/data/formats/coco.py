@@ -45,41 +45,45 @@ from maskpencil.plain_text import counted
 from maskpencil.regions import ImageRegions, find_regions, regions_file
 
 PANOPTIC_KEY = "segments_info"
-"""The key of panoptic files, which store their masks as PNG files; see `coco_panoptic`."""
+"""The key that only panoptic files have; their masks are PNG files, see `coco_panoptic`."""
 
 PREFIX = "instances"
-"""The prefix of the names of files of instance annotations; files of captions and keypoints have other prefixes."""
+"""The prefix in the names of instance annotation files; caption and keypoint files have other prefixes."""
 
 COCO_FOLDERS = (*IMAGE_FOLDERS, "data")
 MOST_FILES = 32
-"""A folder with more JSON files, such as one file per image, is read only if the first `PEEKED` files are in COCO's
-format."""
+"""A folder with more JSON files than this, such as one file per image, is read only if the first `PEEKED` files are in
+COCO's format."""
 
 PEEKED = 3
 FEW_FILES = 3
-"""If more files than this list one image each, the files are named after their images and not after splits."""
+"""If more JSON files than this list one image each, file names are not searched for splits, since they name images."""
 
 STRETCHING_TOOL = "Label Studio"
-"""The tool whose coordinates are `Reading.STRETCHED`."""
+"""The tool that writes `Reading.STRETCHED` coordinates."""
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if a JSON file at most two folders below it has COCO's images, annotations and categories.
+    """Read `root` if a JSON file in it has COCO's images, annotations and categories; otherwise return None.
 
-    Else return None. If the folder `images` is given, images are searched for only there. Otherwise they are
-    searched for in the folder of the JSON file, in folders near it that are named after the JSON file or its split,
-    then anywhere below `root`, see `ImageSearch`. The JSON file's name, or else the name of a folder above it,
-    contains the split, such as train in `instances_train2017.json`; if there is one JSON file per image, only the names
-    of folders count.
+    The JSON file may be up to two folders below `root`. Its split is a word in its file name, such as train in
+    `instances_train2017.json`, or else in the name of a folder above it. If there is one JSON file per image, only
+    the names of folders count.
 
     Images without annotations are background. Where annotations overlap, the annotation with the smaller `area` is on
     top. A crowd (`iscrowd` 1) is drawn like any other annotation, since some tools mark masks drawn by hand this way.
-    Annotations with only a box are left out. Module `orientation` describes how annotations of photographs with an EXIF
-    orientation are read.
+    Annotations that only have a box are left out. Module `orientation` describes how annotations of photographs with an
+    EXIF orientation are read.
 
-    Classes are the categories, including unused categories, ordered by id. A category that is only the supercategory of
-    other categories, such as Roboflow's first category, is no class. A class file must name all categories that are
-    used.
+    Classes are the categories, including unused categories, ordered by id. A category that is used only as the
+    supercategory of other categories, such as Roboflow's first category, is not a class. A classes.yaml must name all
+    categories that annotations use.
+
+    Args:
+        root: the data folder.
+        images: the folder of the images. If None, an image is searched for in the folder of the JSON file, then in
+            folders near it that are named after the JSON file or its split, then anywhere below `root`, see
+            `ImageSearch`.
 
     Raises:
         DataError: a file is not in COCO's format or names an image twice, all annotations are boxes, or all images are
@@ -117,7 +121,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
         "annotations-without-outline",
         boxes,
         "{n} {annotation|annotations} without a segmentation left out",
-        "what they show is read as background; draw outlines instead of boxes, or remove their images",
+        "their objects are read as background; draw outlines instead of boxes, or remove their images",
     )
     found.warn(
         "annotations-of-unlisted-images",
@@ -137,13 +141,13 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def candidates(root: Path, *, panoptic: bool = False) -> list[Path]:
-    """Return the JSON files in `root` and two levels of folders below it that have COCO's keys, without parsing them.
+    """Find the JSON files in `root`, and up to two folders below it, whose text contains the keys of COCO.
 
-    If a folder has files called instances*.json, its other files are left out.
+    The files are not parsed. If a folder has files called instances*.json, its other files are left out.
 
     Args:
-        root: the folder.
-        panoptic: True for only the panoptic files (with the key `segments_info`), False for only the other files.
+        root: the data folder, which may be missing.
+        panoptic: True to find only panoptic files (with the key `segments_info`), False to find only the other files.
     """
     if not root.is_dir():
         return []
@@ -159,17 +163,17 @@ def candidates(root: Path, *, panoptic: bool = False) -> list[Path]:
 
 
 def _is_single(files: Sequence[CocoFile]) -> bool:
-    """Return whether there is one JSON file per image; False for at most `FEW_FILES` files."""
+    """Return whether there are more than `FEW_FILES` JSON files, and each of them lists one image."""
     return len(files) > FEW_FILES and all(len(file.images) == 1 for file in files)
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Return the folders in a folder, except hidden folders."""
+    """Return the subfolders of a folder, sorted, except hidden subfolders."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _labels(root: Path, files: Sequence[CocoFile]) -> Labels:
-    """Number the categories of all files by id; categories with the same name become one class."""
+    """Assign classes to the categories of all files in the order of their ids; equal names become one class."""
     categories = sorted(
         (category for file in files for category in file.categories),
         key=lambda each: (isinstance(each.id, str), each.id),
@@ -184,10 +188,12 @@ def _labels(root: Path, files: Sequence[CocoFile]) -> Labels:
 
 
 class _Reader:
-    """The pairs of images and masks of COCO files, collected file by file.
+    """Collects the pairs of images and masks of COCO files, file by file.
 
-    `found` holds the pairs, `used` their images, and `doubtful` the images with an EXIF orientation whose outlines may
-    be in pixels as stored or as shown. `single` is whether there is one JSON file per image.
+    Attributes:
+        found: the pairs, and the images that are missing.
+        used: the images of the pairs.
+        doubtful: the images with an EXIF orientation whose outlines may be in pixels as stored or as shown.
     """
 
     def __init__(self, search: ImageSearch, labels: Labels, problems: Problems, *, single: bool) -> None:
@@ -201,7 +207,7 @@ class _Reader:
         self._single = single
 
     def add(self, file: CocoFile) -> None:
-        """Add the pairs of a COCO file to `found`."""
+        """Add the pairs of a COCO file to `found`; errors of single images are collected in `problems`."""
         root = self._search.root
         split = split_of_file(root, file.path, by_name=not self._single)
         folders = self._folders.of(file.path, split)
@@ -242,12 +248,12 @@ class _Reader:
                     self.found.add(split, Pair(name, image, drawing))
 
     def _drawing(self, file: CocoFile, entry: CocoImage, header: Header | None, reading: Reading | None) -> Drawing:
-        """Return the mask of an image.
+        """Return the mask of an image, in the size of the image as shown.
 
         Args:
             file: the COCO file.
-            entry: the image in the file.
-            header: the header of the image; None if it cannot be read.
+            entry: the entry of the image in the COCO file.
+            header: the header of the image file; None if it cannot be read.
             reading: the coordinate system of the outlines if the width and height in the file are the height and width
                 of the image as shown, see `orientation.Exchanged`; else None.
 
@@ -256,7 +262,9 @@ class _Reader:
         """
         size = header.shown_size if header and (reading or not entry.size) else entry.size
         if size is None:
-            raise DataError(f"{file.path}: image {entry.name!r} has no size, and cannot be read; replace or remove it")
+            raise DataError(
+                f"{file.path}: states no size for the image {entry.name!r}, which cannot be read; replace or remove it"
+            )
         shapes: list[Outline] = []
         for outline in sorted(entry.outlines, key=lambda outline: -outline.area):
             for outlined in outline.shapes:
@@ -273,18 +281,22 @@ class _Reader:
 
 
 class ImageFolders:
-    """The folders below `root` in which the images of a JSON file may be; each folder is listed from disk once."""
+    """Finds the folders in which the images of a JSON file may be; the contents of each folder are read once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._inside: dict[Path, list[Path]] = {}
 
     def of(self, path: Path, split: str) -> list[Path]:
-        """Return the folders where the images of the JSON file `path` may be, inner folders first.
+        """Return the folders where the images of the JSON file `path` may be, the most likely first.
 
         These are the folders above the file, up to `root`, and their subfolders with usual names of image folders, such
-        as images. If any of them has a subfolder named after the file or after `split`, this subfolder and its image
-        folders are included as well.
+        as images. If such a folder has a subfolder named after the file or after `split`, this subfolder and its own
+        image folders are included and come before it.
+
+        Args:
+            path: the JSON file.
+            split: the split of the JSON file, "" if it is unknown.
         """
         names = {path.stem, *(path.stem.removeprefix(prefix).lstrip("_-") for prefix in (PREFIX, "panoptic"))}
         folders: list[Path] = []
@@ -298,7 +310,7 @@ class ImageFolders:
         return list(dict.fromkeys(folders))
 
     def _with_inner(self, folder: Path) -> list[Path]:
-        """Return the subfolders with usual names of image folders, such as images, then the folder itself."""
+        """Return the subfolders of a folder with usual names of image folders, such as images, then the folder."""
         return [*(below for below in self._below(folder) if below.name.lower() in COCO_FOLDERS), folder]
 
     def _below(self, folder: Path) -> list[Path]:
@@ -308,19 +320,20 @@ class ImageFolders:
 
 
 def _name(image: Path, folders: Sequence[Path]) -> str:
+    """Return the path of an image, without suffix, relative to the first of `folders` that contains the image."""
     folder = next(folder for folder in folders if image.is_relative_to(folder))
     return image.relative_to(folder).with_suffix("").as_posix()
 
 
 @contextmanager
 def write_coco(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
-    """Write `OUT/annotations/instances_SPLIT.json`, copies of the images in `OUT/images/[SPLIT/]`, and `classes.yaml`.
+    """Write COCO's `annotations/instances_SPLIT.json`, copies of the images in `images/[SPLIT/]`, and `classes.yaml`.
 
-    It is used as a context manager, see `base.Writer`. `classes.yaml` stores the order and colors of the classes.
-    Without splits the file of annotations is `instances_default.json`. An annotation is a region of one class as
-    `regions.write_regions` writes it: polygons along the pixels' edges, or run lengths if the region has holes. The
+    This is a context manager, see `base.Writer`. `classes.yaml` stores the order and colors of the classes. Without
+    splits the annotations are in `instances_default.json`. An annotation is a region of one class, in the form that
+    `regions.write_regions` describes: polygons along the edges of pixels, or run lengths if the region has holes. The
     class of pixels outside all shapes (see `annotations.undrawn_class`) has no annotations. Ignored pixels have the
-    category `__ignore__`.
+    category `__ignore__`, unless pixels outside all shapes are ignored anyway.
 
     Raises:
         OutputError: a file cannot be written.

@@ -32,7 +32,7 @@ KEYS = ("images", "annotations", "categories")
 
 @dataclass(frozen=True)
 class CocoCategory:
-    """A category; `above` is its supercategory, "" if it has no supercategory."""
+    """A category of a COCO file; `above` is the name of its supercategory, "" if it has no supercategory."""
 
     id: Id
     name: str
@@ -41,9 +41,13 @@ class CocoCategory:
 
 @dataclass(frozen=True)
 class CocoOutline:
-    """An annotation: the name of its category, its area in pixels, and its shapes.
+    """An annotation with a segmentation.
 
-    The `class_index` of the shapes is set later, since classes are numbered after all files are read.
+    Attributes:
+        label: the name of its category.
+        area: its area in pixels.
+        shapes: its polygons or its mask. Their `class_index` is set later, since classes are numbered after all files
+            are read.
     """
 
     label: str
@@ -53,9 +57,13 @@ class CocoOutline:
 
 @dataclass
 class CocoImage:
-    """An image: its name, its (height, width) if the file states it, and its annotations in the order of the file.
+    """An image in the list of a COCO file.
 
-    `broken` is True if one of its annotations cannot be understood.
+    Attributes:
+        name: the name or path of the image.
+        size: the (height, width) in pixels that the file states; None if the file does not state a size.
+        outlines: its annotations with a segmentation, in the order of the file.
+        broken: whether one of its annotations cannot be understood.
     """
 
     name: str
@@ -66,10 +74,15 @@ class CocoImage:
 
 @dataclass(frozen=True)
 class CocoFile:
-    """The content of a COCO file that `tool` wrote ("" if unknown).
+    """The content of a COCO file.
 
-    `boxes` names the annotations without a segmentation, `strays` the annotations of images that the file does not
-    list, both for messages.
+    Attributes:
+        path: the file.
+        tool: the name of the tool that wrote the file, "" if it is unknown.
+        categories: the categories.
+        images: the images with their annotations.
+        boxes: the annotations without a segmentation, as their places in the file, for messages.
+        strays: the annotations of images that the file does not list, as their places in the file, for messages.
     """
 
     path: Path
@@ -86,12 +99,13 @@ class CocoFile:
 
 
 def read_coco_file(path: Path, problems: Problems) -> CocoFile | None:
-    """Read a JSON file; return None if it is not an object with lists of images, annotations and categories.
+    """Read a COCO file; return None if its content is not an object with lists of images, annotations and categories.
 
-    Entries that are not in COCO's format are collected in `problems`.
+    Errors in images and annotations are collected in `problems` instead of raised.
 
     Raises:
-        DataError: the file cannot be parsed as JSON, or its lists hold something other than objects.
+        DataError: the file cannot be parsed as JSON, a category is not in COCO's format, or one of the lists holds
+            something other than objects.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in KEYS):
@@ -125,7 +139,13 @@ def read_coco_file(path: Path, problems: Problems) -> CocoFile | None:
 
 
 def read_images(file: Entry, problems: Problems) -> dict[Id, CocoImage]:
-    """Return the images of a file by their ids; entries that cannot be understood are collected in `problems`."""
+    """Return the images of a COCO file by their ids, without their annotations.
+
+    Errors in images are collected in `problems` instead of raised.
+
+    Raises:
+        DataError: `images` is not a list of objects.
+    """
     images: dict[Id, CocoImage] = {}
     for entry in file.entries("images", "image", id_key="id"):
         with problems.collected():
@@ -137,7 +157,7 @@ def read_images(file: Entry, problems: Problems) -> dict[Id, CocoImage]:
 
 
 class ImageIds:
-    """The images of a file by the `image_id` of annotations: the id of an image or, in some tools, its file name."""
+    """Finds the images of a COCO file by the `image_id` of annotations: an id or, in some tools, a file name."""
 
     def __init__(self, images: Mapping[Id, CocoImage]) -> None:
         self._images = images
@@ -150,7 +170,10 @@ class ImageIds:
                 self._others.setdefault(text, image)
 
     def find(self, image_id: Id) -> CocoImage | None:
-        """Return the image with this id or file name; None if the file lists no such image."""
+        """Return the image with this id or file name; None if the file does not list such an image.
+
+        Ids that differ only in leading zeros match, and so do file names without their folders or suffix.
+        """
         text = str(image_id)
         return self._images.get(image_id) or self._others.get(_without_zeros(text)) or self._others.get(text)
 
@@ -160,10 +183,10 @@ def _without_zeros(text: str) -> str:
 
 
 def read_categories(file: Entry) -> dict[Id, CocoCategory]:
-    """Return the categories of a file by their ids.
+    """Return the categories of a COCO file by their ids.
 
     Raises:
-        DataError: categories are not in COCO's format; the message names all of these categories.
+        DataError: categories are not in COCO's format; one message names all of them.
     """
     categories: dict[Id, CocoCategory] = {}
     problems = Problems()
@@ -174,7 +197,8 @@ def read_categories(file: Entry) -> dict[Id, CocoCategory]:
             category = categories.setdefault(category_id, CocoCategory(category_id, name, above))
             if category.name != name:
                 raise DataError(
-                    f"{entry}: has the names {category.name!r} and {name!r}; expected one name per id; correct it"
+                    f"{entry}: has the names {category.name!r} and {name!r}; expected one name per id; "
+                    "correct one of the two entries"
                 )
     problems.refuse()
     return categories
@@ -183,15 +207,15 @@ def read_categories(file: Entry) -> dict[Id, CocoCategory]:
 def read_segmentation(
     annotation: Entry, size: tuple[int, int] | None, problems: Problems
 ) -> tuple[Polygon | RunLengths, ...]:
-    """Return the polygons or the mask of an annotation; () if it has neither polygons nor a mask.
+    """Return the polygons or the mask in the `segmentation` of an annotation; () if it is missing, null or empty.
 
-    Polygons are lists of numbers x, y, x, y ... or of points [x, y]; a single polygon may stand without an outer list.
-    Polygons without an area are left out, and collected in `problems`.
+    A polygon is a list of numbers x, y, x, y ... or of points [x, y]; a single polygon may be given without the outer
+    list. Polygons without an area are left out and collected in `problems`.
 
     Args:
         annotation: the annotation.
-        size: (height, width) of the image, if it is known.
-        problems: collects what is left out.
+        size: the (height, width) of the image in pixels; None if it is unknown.
+        problems: collects the polygons that are left out.
 
     Raises:
         DataError: the segmentation has another form, such as run lengths without their size.
@@ -236,10 +260,10 @@ def read_segmentation(
 
 
 def _are_run_lengths(numbers: npt.NDArray[np.float32], size: tuple[int, int]) -> bool:
-    """Return whether a list of numbers is run lengths of an image of `size` (height, width) rather than points.
+    """Return whether a list of numbers (n,) holds run lengths of an image of `size` (height, width) instead of points.
 
-    They are run lengths if they add up to the number of pixels of the image and, read as points x, y, x, y ..., reach
-    outside the image.
+    The numbers are run lengths if their sum is the number of pixels of the image, and if the numbers, read as points x,
+    y, x, y ..., extend beyond the image.
     """
     x, y = numbers[::2], numbers[1::2]
     outside = x.max(initial=0) > size[1] or y.max(initial=0) > size[0]
@@ -247,6 +271,11 @@ def _are_run_lengths(numbers: npt.NDArray[np.float32], size: tuple[int, int]) ->
 
 
 def _run_lengths(segmentation: Entry) -> RunLengths:
+    """Return the mask in a segmentation {"size": [height, width], "counts": ...}.
+
+    Raises:
+        DataError: a field is missing or wrong, or the runs do not add up to the number of pixels.
+    """
     size, counts = segmentation.fields.get("size"), segmentation.fields.get("counts")
     if not isinstance(size, list) or len(size) != 2:
         raise segmentation.wrong("size", "[height, width]")
@@ -267,5 +296,6 @@ def _area(given: Any, shapes: Sequence[Polygon | RunLengths]) -> float:
 
 
 def _shoelace(ring: Points) -> float:
+    """Return the area of a polygon (n, 2) in pixels, by the shoelace formula."""
     x, y = ring.astype(np.float64).T
     return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(np.roll(x, -1), y))) / 2

@@ -31,18 +31,20 @@ from maskpencil.images import decoding, opened_image
 from maskpencil.label_maps import LabelMap
 
 MARK = "panoptic"
-"""The prefix of the names of JSON files and of folders of PNGs."""
+"""The beginning of the names of JSON files, and a word in the names of folders of PNGs."""
 
 NO_SEGMENT = 0
 GRAY = ("L", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
-"""Pillow's modes of PNG files whose gray values are the ids themselves, as some converters write them."""
+"""Pillow's modes of gray PNG files, which some converters write; their gray values are the ids of segments."""
 
 
 @dataclass(frozen=True, eq=False)
 class PanopticMask(Drawing):
-    """The mask of an image, stored as a PNG of segment ids.
+    """The mask of an image, stored as a PNG of segment ids; pixels with the id 0 are ignored.
 
-    `class_of` maps the segment ids to class indices; pixels with the id 0 belong to no segment and are ignored.
+    Attributes:
+        png: the PNG.
+        class_of: the class index of each segment id.
     """
 
     png: Path = Path()
@@ -52,10 +54,10 @@ class PanopticMask(Drawing):
         return str(self.png)
 
     def draw(self) -> LabelMap:
-        """Return the label map, (H, W) uint8.
+        """Read the PNG, and return the label map, (H, W) uint8.
 
         Raises:
-            ImageError: the PNG cannot be read, or holds a segment that the JSON does not list.
+            ImageError: the PNG cannot be read, or holds a segment id that the JSON does not list.
         """
         ids = read_ids(self.png)
         found, places = np.unique(ids, return_inverse=True)
@@ -71,7 +73,7 @@ class PanopticMask(Drawing):
 
 
 def read_ids(png: Path) -> npt.NDArray[np.int64]:
-    """Read the ids of the segments of a panoptic PNG, (H, W).
+    """Read a panoptic PNG, and return the segment id of each pixel, (H, W) int64; 0 is no segment.
 
     Raises:
         ImageError: the PNG cannot be read, or is partly transparent.
@@ -88,7 +90,14 @@ def read_ids(png: Path) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Mask:
-    """An annotation: its entry in the file, its image, its PNG, and the categories of its segments by segment id."""
+    """An annotation, which describes one mask.
+
+    Attributes:
+        entry: the annotation in the JSON file.
+        image: its image in the JSON file.
+        png: its PNG.
+        categories: the category of each segment id.
+    """
 
     entry: Entry
     image: CocoImage
@@ -98,7 +107,16 @@ class _Mask:
 
 @dataclass(frozen=True)
 class _File:
-    """The content of a JSON file; `lost` are missing PNGs, `strays` are annotations of images that it does not list."""
+    """The content of a JSON file.
+
+    Attributes:
+        path: the file.
+        categories: the categories by their ids.
+        colors: the colors of the categories that have one, by name, unchecked.
+        masks: the annotations whose PNG exists.
+        lost: the names of missing PNGs.
+        strays: the annotations of images that the file does not list, as texts for messages.
+    """
 
     path: Path
     categories: Mapping[Id, CocoCategory]
@@ -109,17 +127,16 @@ class _File:
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if it is in the format COCO panoptic; otherwise return None.
+    """Read `root` if a JSON file in it is in the format COCO panoptic; otherwise return None.
 
-    It is in this format if a JSON file at most two folders below it has the lists of images, annotations and
-    categories, and `segments_info`.
+    The JSON file has the lists of images, annotations and categories, and `segments_info`. It is up to two folders
+    below `root`, or three if its name begins with "panoptic". The PNGs are in a folder named after the JSON file, in a
+    folder near it with "panoptic" in its name, or beside the JSON file. Images are searched for as in `coco.recognize`.
 
-    The PNGs are in a folder named after the JSON file, or beside the JSON file; images are found as `coco.recognize`
-    finds them. Every category is a class, in the order of the categories' ids; pixels that belong to no segment are
-    ignored.
+    Every category is a class, in the order of the ids; pixels that belong to no segment are ignored.
 
     Raises:
-        DataError: a file is not in its format, or all images or PNGs are missing.
+        DataError: a file is not in COCO's format, or all images or all PNGs are missing.
     """
     problems = Problems()
     files = [file for path in _candidates(root) if (file := _read(root, path, problems))]
@@ -172,11 +189,19 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _candidates(root: Path) -> list[Path]:
+    """Return the JSON files that may be panoptic files, without parsing them."""
     deeper = (path for path in root.glob(f"*/*/*/{MARK}*.json") if path.is_file())
     return list(dict.fromkeys([*candidates(root, panoptic=True), *sorted(deeper)]))
 
 
 def _read(root: Path, path: Path, problems: Problems) -> _File | None:
+    """Read a JSON file; return None if its content is not an object with images, annotations and categories.
+
+    Errors in images and annotations are collected in `problems` instead of raised.
+
+    Raises:
+        DataError: the file cannot be parsed as JSON, or a category is not in COCO's format.
+    """
     content = read_json(path)
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in KEYS):
         return None
@@ -202,6 +227,11 @@ def _read(root: Path, path: Path, problems: Problems) -> _File | None:
 
 
 def _segments(annotation: Entry, categories: Mapping[Id, CocoCategory]) -> Iterator[tuple[int, CocoCategory]]:
+    """Yield the id and the category of each segment of an annotation.
+
+    Raises:
+        DataError: a segment has no id, or its category is not one of `categories`.
+    """
     for segment in annotation.entries("segments_info", "segment", id_key="id"):
         category = categories.get(segment.identifier("category_id"))
         if category is None:
@@ -224,9 +254,13 @@ def _mask_folders(root: Path, path: Path) -> Iterator[Path]:
 
 
 def _labels(root: Path, files: Sequence[_File]) -> Labels:
-    """Number the categories of all files in the order of their ids; categories with the same name become one class.
+    """Assign classes to the categories of all files in the order of their ids; equal names become one class.
 
-    The classes get the colors in the files if these are valid colors that all differ.
+    If every category has a valid color in the files, the classes get these colors.
+
+    Raises:
+        DataError: a classes.yaml in `root` does not name a category that annotations use, or the categories are not
+            valid classes, see `ClassSet`.
     """
     categories = sorted(
         (category for file in files for category in file.categories.values()),

@@ -32,18 +32,19 @@ from maskpencil.known_classes import voc_color
 from maskpencil.label_maps import IGNORE_COLOR, read_mask_pixels
 
 LABELMAPS = ("labelmap.txt", "label_map.txt")
-"""The names of the file of labels; Datumaro's documents long called it label_map.txt."""
+"""The possible names of the label file, which older documentation of Datumaro calls label_map.txt."""
 
 
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if it holds labelmap.txt and SegmentationClass/; otherwise return None.
 
-    The images are in JPEGImages/, in images/ or in `root` itself. A label "ignored" marks ignored pixels. The
-    values of gray masks are gray levels, such as 7 for a label of the color 7,7,7, or, if not all levels in the masks
-    are the colors of labels, line numbers of labels, from 0.
+    The images are in JPEGImages/, in images/ or directly in `root`. A label "ignored" marks ignored pixels. The values
+    of gray masks are the gray colors of labels, such as 7 for a label with the color 7,7,7. If a value is not the color
+    of a label, the values are the numbers of labels: their lines in labelmap.txt, from 0.
 
     Raises:
-        DataError: there are no images, no image has a mask, or labelmap.txt is not in its format or repeats a color.
+        DataError: there are no images, no image has a mask, labelmap.txt is not in its format, or two labels have the
+            same color and the masks are in colors.
     """
     labelmap = next((root / name for name in LABELMAPS if (root / name).is_file()), None)
     if labelmap is None or not (root / MASKS).is_dir():
@@ -62,6 +63,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _images(root: Path) -> dict[str, Path]:
+    """Return the images as {name without suffix: path}."""
     folder = next((root / name for name in (IMAGES, "images") if (root / name).is_dir()), None)
     if folder:
         return image_files(folder)
@@ -70,13 +72,18 @@ def _images(root: Path) -> dict[str, Path]:
 
 
 def _encodings(labelmap: Path, labels: Sequence[Label], mask: Path) -> list[MaskEncoding]:
-    """Return the possible encodings of the masks, the most likely first; `mask` is one of the masks.
+    """Return the possible encodings of the masks, the most likely encoding first.
 
-    The values of a gray mask are either the gray colors of labels, or line numbers of labels in labelmap.txt. If two
-    labels have the same color, the values are line numbers.
+    Masks are in colors if `mask` is an RGB image or has a palette of colors. The values of gray masks are either the
+    gray colors of labels or the numbers of labels; if two labels have the same color, they are the numbers.
+
+    Args:
+        labelmap: the path of labelmap.txt, for messages.
+        labels: the labels in labelmap.txt.
+        mask: one of the masks, which shows whether the masks are in colors.
 
     Raises:
-        DataError: two labels have the same color, and `mask` is in colors.
+        DataError: two labels have the same color, and the masks are in colors.
     """
     classes = classes_of_labelmap(labelmap, labels)
     meanings = [IGNORE_INDEX if label.name in IGNORED_LABELS else classes.index(label.name) for label in labels]
@@ -98,24 +105,24 @@ def _encodings(labelmap: Path, labels: Sequence[Label], mask: Path) -> list[Mask
 
 
 def _has_colors(mask: Path) -> bool:
-    """Return whether a mask has a palette that is more than the gray levels 0, 1, 2 and so on.
+    """Return whether a mask has a palette other than the gray levels 0, 1, 2 and so on.
 
-    The colors of such a palette identify the classes; with the gray palette the indices may identify them.
+    If so, the colors identify the classes. With a palette of gray levels, the indices may identify the classes.
     """
     palette = read_mask_pixels(mask).palette
     return palette is not None and bool((palette != np.arange(len(palette))[:, None]).any())
 
 
 BACKGROUND = "background"
-"""CVAT's name for pixels without a label."""
+"""The name of CVAT's label for pixels that belong to no object."""
 
 
 @contextmanager
 def write_cvat(root: Path, classes: ClassSet) -> Iterator[AddImage]:
-    """Write copies of the images, and RGB masks of classes and objects; used as a context manager, see `base.Writer`.
+    """Write copies of the images, and RGB masks of classes and of objects; a context manager, see `base.Writer`.
 
-    All pixels of a class in an image are one object; background and ignored pixels are no object.
-    Images without a split become CVAT's subset "default". All images lie in one folder, see `voc.write_voc`. Repeated
+    All pixels of a class in an image become one object; background and ignored pixels do not belong to an object.
+    Images without a split become CVAT's subset "default". All images are in one folder, see `voc.write_voc`. Repeated
     colors are replaced, see `base.with_distinct_colors`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Read "CVAT for images 1.1": an XML file with the shapes of every image, images beside it or in images/.
+"""Read "CVAT for images 1.1": an XML file with the shapes of all images, which are beside this file or in images/.
 
 Sources: https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/ and, in https://github.com/cvat-ai/cvat,
 `cvat/apps/dataset_manager/formats/cvat.py`; for the run lengths of masks https://github.com/cvat-ai/cvat/issues/6487
@@ -30,9 +30,10 @@ ROOT_TAG = b"<annotations"
 TRACK_TAG = "track"
 
 FLAT = frozenset({"tag", "polyline", "points", "cuboid", "skeleton"})
-"""Annotations that have no area."""
+"""The tags of annotations that have no area."""
 
 TYPES_WITHOUT_AREA = FLAT - {"cuboid"}
+"""The types of labels that do not become classes."""
 
 REDRAW = "draw them as polygons or masks, or remove them"
 EXPORT = "export the task from CVAT with images, as 'CVAT for images 1.1'"
@@ -40,7 +41,7 @@ EXPORT = "export the task from CVAT with images, as 'CVAT for images 1.1'"
 
 @dataclass
 class Element:
-    """An element of an XML file with its attributes, text and children."""
+    """An element of an XML file with its attributes, text and child elements; `line` is its line number in the file."""
 
     tag: str
     attributes: Mapping[str, str]
@@ -49,25 +50,26 @@ class Element:
     children: list["Element"] = field(default_factory=list)
 
     def all(self, tag: str) -> Iterator["Element"]:
-        """Yield the elements with the given tag inside this element, at any depth."""
+        """Yield the elements with the tag `tag` at any depth inside this element."""
         for child in self.children:
             if child.tag == tag:
                 yield child
             yield from child.all(tag)
 
     def text_of(self, tag: str) -> str:
-        """Return the text of the first child with the given tag; "" if it has no such child."""
+        """Return the text of the first child with the tag `tag`, without outer spaces; "" if there is no such child."""
         return next((child.text.strip() for child in self.children if child.tag == tag), "")
 
 
 def elements(path: Path, tags: frozenset[str]) -> list[Element]:
-    """Read the elements with one of `tags` from an XML file, with everything inside these elements.
+    """Read the elements with one of `tags` from an XML file, together with their attributes, texts and children.
 
-    A file with a document type (`<!DOCTYPE ...>`) is rejected: it may define XML entities, which could fill the memory
-    or read other files.
+    A file with a document type (`<!DOCTYPE ...>`) is rejected, since a document type may define XML entities, which
+    could fill the memory or read other files.
 
     Raises:
-        DataError: the file cannot be read, is larger than `MAX_XML_BYTES`, is not valid XML or has a document type.
+        DataError: the file cannot be read, is larger than `MAX_XML_BYTES`, is not valid XML, is nested more than
+            `MAX_DEPTH` levels deep, or has a document type.
     """
     refuse_special(path)
     found: list[Element] = []
@@ -79,7 +81,7 @@ def elements(path: Path, tags: frozenset[str]) -> list[Element]:
         nonlocal depth
         depth += 1
         if depth > MAX_DEPTH:
-            raise DataError(f"{path}: is nested more than {MAX_DEPTH} levels deep; expected CVAT's annotations")
+            raise DataError(f"{path}: is nested more than {MAX_DEPTH} levels deep; expected annotations")
         if open_elements or tag in tags:
             element = Element(tag, attributes, parser.CurrentLineNumber)
             (open_elements[-1].children if open_elements else found).append(element)
@@ -96,7 +98,9 @@ def elements(path: Path, tags: frozenset[str]) -> list[Element]:
             open_elements[-1].text += content
 
     def refuse(*_: object) -> None:
-        raise DataError(f"{path}: has a document type (<!DOCTYPE ...>), which CVAT never writes; remove that line")
+        raise DataError(
+            f"{path}: has a document type (<!DOCTYPE ...>), which annotation tools do not write; remove that line"
+        )
 
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, text
     parser.StartDoctypeDeclHandler = refuse
@@ -108,8 +112,8 @@ def elements(path: Path, tags: frozenset[str]) -> list[Element]:
                 parser.Parse(content, False)
         parser.Parse(b"", True)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({reason_of(error)}); expected CVAT's annotations") from error
-    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an unknown encoding
+        raise DataError(f"{path}: cannot be read ({reason_of(error)}); expected annotations in XML") from error
+    except (expat.ExpatError, LookupError, ValueError) as error:  # an unknown encoding raises the last two
         raise DataError(f"{path}: is not valid XML ({error}); export it again") from error
     return found
 
@@ -118,8 +122,11 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if XML files below it hold CVAT's `<annotations>`; otherwise return None.
 
     Polygons, masks, boxes and ellipses are drawn by `z_order`, then in the order of the file. The classes are the
-    task's labels, in its order and colors. A subset named after a split, such as train, is that split. The images are
-    below `root`, or below `images`, if given.
+    labels of the task, in the task's order and colors. A subset named after a split, such as train, is that split.
+
+    Args:
+        root: the data folder.
+        images: the folder of the images; if None, images are searched for below `root`.
 
     Raises:
         DataError: the annotations are of a video, an entry is not in CVAT's format, or all images are missing.
@@ -141,7 +148,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 def _is_of_cvat(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD).replace(b"\0", b"")  # also of UTF-16
+            head = file.read(HEAD).replace(b"\0", b"")  # so that the tags are found in UTF-16 too
     except OSError:
         return False
     return ROOT_TAG in head and any(sign in head for sign in (b"<meta", b"<image", b"<track", b"<version"))
@@ -151,7 +158,8 @@ def _read(path: Path, found: DrawnImages, labels: dict[str, Color | None]) -> No
     content = elements(path, frozenset({"meta", "image", TRACK_TAG}))
     if any(element.tag == TRACK_TAG for element in content):
         raise DataError(
-            f"{path}: is a 'CVAT for video 1.1' file, which names no images; {EXPORT}, with one image for each frame"
+            f"{path}: is a 'CVAT for video 1.1' file, which does not name images; {EXPORT}, with one image for each "
+            "frame"
         )
     subset = ""
     for meta in (element for element in content if element.tag == "meta"):
@@ -205,11 +213,16 @@ def _number(entry: Entry, key: str, default: float | None = None) -> float:
     except ValueError as error:
         raise entry.wrong(key, "a number") from error
     if not abs(value) <= FARTHEST:
-        raise entry.wrong(key, "a number of pixels")
+        raise entry.wrong(key, f"a number from -{FARTHEST} to {FARTHEST}")
     return value
 
 
 def _whole(entry: Entry, key: str) -> int:
+    """Return the whole number in an attribute.
+
+    Raises:
+        DataError: the attribute is missing or is not a whole number.
+    """
     value = _number(entry, key)
     if value != int(value):
         raise entry.wrong(key, "a whole number")
@@ -217,6 +230,11 @@ def _whole(entry: Entry, key: str) -> int:
 
 
 def _polygon(entry: Entry) -> Polygon | None:
+    """Return the polygon in the attribute `points`, a text such as "0,0;5,0;5,5"; None if it has no area.
+
+    Raises:
+        DataError: the attribute is missing or has another form.
+    """
     points = []
     for pair in filter(None, entry.text("points").split(";") if entry.fields.get("points") != "" else ()):
         x, comma, y = pair.partition(",")
@@ -225,7 +243,7 @@ def _polygon(entry: Entry) -> Polygon | None:
         except ValueError as error:
             raise entry.wrong("points", "points as 'x,y;x,y;x,y'") from error
         if not comma or not all(abs(value) <= FARTHEST for value in points[-1]):
-            raise entry.wrong("points", "points of the image")
+            raise entry.wrong("points", f"coordinates from -{FARTHEST} to {FARTHEST}")
     return polygon_of(np.array(points, dtype=np.float64).reshape(-1, 2))
 
 
@@ -242,10 +260,11 @@ def _ellipse(entry: Entry) -> Polygon | None:
 
 
 def _mask(entry: Entry) -> Bitmap | None:
-    """Decode a mask from its run lengths; return None if it is empty.
+    """Decode a mask from its run lengths; return None if the mask is empty.
 
-    The runs are alternately outside and inside of the mask, along the rows of its box. Width and height of the box may
-    be one pixel too small, as CVAT 2.3 wrote them, see https://github.com/cvat-ai/cvat/pull/5905.
+    The runs follow the rows of the mask's box; the first run is outside the mask, the second inside, and so on. The
+    width and height of the box may each be one pixel too small, as CVAT 2.3 wrote them, see
+    https://github.com/cvat-ai/cvat/pull/5905.
 
     Raises:
         DataError: the run lengths are not whole numbers, or do not add up to the number of pixels of the box.
