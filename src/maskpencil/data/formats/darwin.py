@@ -19,7 +19,7 @@ from maskpencil.data.formats.orientation import known_header
 from maskpencil.errors import DataError
 
 KEYS = (("annotations", "item", "slots"), ("annotations", "image", "dataset", "original_filename"))
-"""The keys of version 2.0 and of 1.0."""
+"""The keys by which files of version 2.0 and of version 1.0 are recognized."""
 
 AREAS = ("polygon", "complex_polygon", "ellipse", "bounding_box")
 FLAT = ("tag", "line", "keypoint", "skeleton", "cuboid", "eye", "link", "string", "graph", "table")
@@ -31,8 +31,12 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if JSON files below it are in Darwin's format; otherwise return None.
 
     Shapes are drawn in the order of the file; a polygon of several paths is filled by the even-odd rule. The classes
-    are in alphabetical order, after the background. Videos are left out. The images are below `root`, or below
-    `images`, if given.
+    are in alphabetical order, after the background. Files of videos, and files of several images side by side, are left
+    out.
+
+    Args:
+        root: the data folder.
+        images: the folder of the images; if None, images are searched for below `root`.
 
     Raises:
         DataError: an entry is not in Darwin's format, or all images are missing.
@@ -58,6 +62,11 @@ def _is_of_darwin(content: object) -> bool:
 
 
 def _add(content: Entry, found: DrawnImages) -> None:
+    """Add the image and the areas of a file to `found`.
+
+    Raises:
+        DataError: the file is not in Darwin's format, or the image was already added with other annotations.
+    """
     if "item" in content:
         item = content.inside("item")
         slots = item.entries("slots", "slot")
@@ -89,7 +98,7 @@ def _add(content: Entry, found: DrawnImages) -> None:
 
 
 def _original_names(slots: Sequence[Entry]) -> list[str]:
-    """Return the names of the image files before they were renamed in Darwin, from the `source_files` of slots."""
+    """Return the names of the image files before they were renamed in Darwin, from the `source_files` of the slots."""
     files = [file for slot in slots if "source_files" in slot for file in slot.entries("source_files", "source file")]
     return [file.text("file_name") for file in files if "file_name" in file]
 
@@ -97,11 +106,24 @@ def _original_names(slots: Sequence[Entry]) -> list[str]:
 def _areas(
     annotation: Entry, annotations: Sequence[Entry], size: tuple[int, int] | None, found: DrawnImages
 ) -> list[Area]:
+    """Return the areas of an annotation: one for a shape, several for a raster layer, which holds all masks of a file.
+
+    Return [] for an annotation without an area, which is reported in `found`.
+
+    Args:
+        annotation: the annotation.
+        annotations: all annotations of the file.
+        size: the (height, width) of the image in pixels; None if it is unknown.
+        found: collects what is left out.
+
+    Raises:
+        DataError: the annotation is not in Darwin's format.
+    """
     name = annotation.text("name")
     if "raster_layer" in annotation:
         return _masks(annotation.inside("raster_layer"), annotations, size)
     if "mask" in annotation:
-        return []  # its pixels are in the raster layer
+        return []  # the pixels of the mask are in the raster layer
     kind = next((kind for kind in AREAS if kind in annotation), None)
     if kind is None:
         other = next((kind for kind in FLAT if kind in annotation), "unknown")
@@ -119,10 +141,15 @@ def _areas(
 
 
 def _polygon(polygon: Entry) -> Polygon | None:
+    """Return a polygon with all its paths; None if it has no area.
+
+    Raises:
+        DataError: the paths are not lists of points.
+    """
     paths = polygon.fields.get("paths")
-    if paths is None:  # of version 1
+    if paths is None:  # version 1.0
         paths = [polygon.fields.get("path"), *(polygon.fields.get("additional_paths") or [])]
-        if isinstance(paths[0], list) and paths[0] and isinstance(paths[0][0], list):  # all paths in the first
+        if isinstance(paths[0], list) and paths[0] and isinstance(paths[0][0], list):  # `path` holds a list of paths
             paths = [*paths[0], *paths[1:]]
     if not isinstance(paths, list):
         raise polygon.wrong("paths", "a list of paths")
@@ -149,24 +176,24 @@ def _box(entry: Entry) -> Polygon | None:
 
 
 def _masks(layer: Entry, annotations: Sequence[Entry], size: tuple[int, int] | None) -> list[Area]:
-    """Decode the masks of a raster layer, in which each value stands for the mask of one annotation.
+    """Decode the masks in a raster layer, an image in which each value above 0 marks the pixels of one annotation.
 
-    The layer is stored as run lengths along the rows of the image: pairs of a value and the length of its run.
+    The raster layer is stored as run lengths along the rows of the image: pairs of a value and the length of its run.
 
     Args:
         layer: the raster layer.
-        annotations: all annotations of the file, which name the labels of the masks.
-        size: (height, width) of the image, if it is known.
+        annotations: all annotations of the file, which hold the labels of the masks.
+        size: the (height, width) of the image in pixels; None if it is unknown.
 
     Raises:
-        DataError: the size is unknown, the runs do not add up to the number of pixels of the image, or a value belongs
-            to no annotation.
+        DataError: the size is unknown, the runs do not add up to the number of pixels of the image, or a value does not
+            belong to an annotation.
     """
     runs = layer.numbers("dense_rle")
     if len(runs) % 2 or (runs < 0).any() or (runs % 1).any():
         raise layer.wrong("dense_rle", "pairs of whole numbers, a value and the length of its run")
     if size is None:
-        raise DataError(f"{layer}: its image is missing, and the file states no size; add the image")
+        raise DataError(f"{layer}: its image is missing, and the file does not state a size; add the image")
     pixels = int(runs[1::2].astype(np.int64).sum())
     if pixels != size[0] * size[1]:
         raise DataError(
@@ -179,5 +206,5 @@ def _masks(layer: Entry, annotations: Sequence[Entry], size: tuple[int, int] | N
     owners = {mapping.whole(key): names.get(key) for key in mapping.fields}
     strange = [value for value in np.unique(values).tolist() if value and not owners.get(value)]
     if strange:
-        raise DataError(f"{layer}: the value {strange[0]} belongs to no mask of the file; export it again")
+        raise DataError(f"{layer}: the value {strange[0]} belongs to no mask of the file; export the file again")
     return [Area(str(name), Bitmap.of(0, mask)) for v, name in owners.items() if (mask := values == v).any() and v]

@@ -1,4 +1,4 @@
-"""Read Datumaro: `annotations/SUBSET.json` and the images in `images/SUBSET/`, which CVAT exports as well.
+"""Read Datumaro, which CVAT exports too: `annotations/SUBSET.json` and the images in `images/SUBSET/`.
 
 Sources: https://openvinotoolkit.github.io/datumaro/stable/docs/data-formats/formats/datumaro.html and
 https://docs.cvat.ai/docs/dataset_management/formats/format-datumaro
@@ -38,9 +38,12 @@ DRAWN = (*AREAS, "bbox")
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if its `annotations/` holds files with Datumaro's `categories` and `items`; otherwise return None.
 
-    Masks, polygons, ellipses and boxes are drawn in the order of `z_order`. A box in the group of another shape is left
-    out, since it only surrounds that shape. A subset named after a split, such as train, is that split. Images are in
-    `images/`, in `root`, or in the folder `images`, if given.
+    Masks, polygons, ellipses and boxes are drawn in the order of `z_order`. A box in the same group as another shape is
+    left out, since the box only surrounds this shape. A subset named after a split, such as train, is that split.
+
+    Args:
+        root: the data folder.
+        images: the folder of the images; if None, images are searched for in `images/`, then anywhere below `root`.
 
     Raises:
         DataError: an entry is not in Datumaro's format, or all images are missing.
@@ -64,11 +67,12 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def _label_names(content: Entry) -> list[str]:
+    """Return the labels of a file in their order; the `label_id` of an annotation is an index of this list."""
     return [label.text("name") for label in content.inside("categories").inside("label").entries("labels", "label")]
 
 
 class _Reader:
-    """The pairs of images and masks of Datumaro's items, collected item by item."""
+    """Collects the pairs of images and masks of Datumaro's items, item by item, with the `problems` of the items."""
 
     def __init__(self, search: ImageSearch, labels: Labels) -> None:
         self.problems = Problems()
@@ -87,8 +91,8 @@ class _Reader:
 
         Args:
             item: the item.
-            split: the split of its file, "" if the file is not named after a split.
-            names: the labels of its file; `label_id` is an index of this list.
+            split: the split of the item's file, "" if the file is not named after a split.
+            names: the labels of the item's file; the `label_id` of an annotation is an index of this list.
 
         Raises:
             DataError: an annotation is not in Datumaro's format, or another item has the same image or name.
@@ -98,7 +102,9 @@ class _Reader:
             self._found.masks_alone.append(Path(item.text("id")))
             return
         if image in self._used:
-            raise DataError(f"{item}: has the same image as {self._used[image].place}, {image}; remove one of them")
+            raise DataError(
+                f"{item}: has the same image as {self._used[image].place}, {image}; remove one of the two items"
+            )
         self._used[image] = item
         size = read_header(image).shown_size
         drawing = Drawing(item.path, image.name, size, self._shapes(item, names, size), self._labels.background)
@@ -106,14 +112,14 @@ class _Reader:
         folder = next(folder for folder in folders if image.is_relative_to(folder))
         name = image.relative_to(folder).with_suffix("").as_posix()
         if name in self._found.splits.get(split, {}):
-            raise DataError(f"{item}: another item also has an image named {name}; rename or remove one of them")
+            raise DataError(f"{item}: another item also has an image named {name}; rename or remove one image")
         self._found.add(split, Pair(name, image, drawing))
 
     def layout(self) -> Layout:
-        """Assign the pairs to splits; the notes of the layout name what was left out.
+        """Return the pairs by split, with notes and warnings about what was left out.
 
         Raises:
-            DataError: all images are missing, or `Problems.layout` raises it.
+            DataError: all images are missing or have errors, see `Problems.layout`.
         """
         own = self._images.values() if self._search.given is None else self._search.files
         self._found.images_alone += [path for path in own if path not in self._used]
@@ -135,7 +141,10 @@ class _Reader:
         return replace(layout, notes=(*notes, *layout.notes))
 
     def _image(self, item: Entry, split: str) -> Path | None:
-        """Find the item's image by its path, or else by the item's id; return None if it is missing."""
+        """Find the image of an item by the path in the item, or else by the id of the item.
+
+        Return None if the image is missing. If the item has a path, the id is not used.
+        """
         media = next((item.inside(key) for key in ("image", "media") if key in item), None)
         if media and media.fields.get("path"):
             folders = [self._root / "images" / item.path.stem, self._root / "images", self._root]
@@ -145,6 +154,11 @@ class _Reader:
         return found or (self._search.alike(name) if self._search.given else None)
 
     def _shapes(self, item: Entry, names: Sequence[str], size: tuple[int, int]) -> tuple[Shape, ...]:
+        """Return the shapes of an item from bottom to top; `size` is the (height, width) of its image.
+
+        Raises:
+            DataError: an annotation is not in Datumaro's format; further errors are collected in `problems`.
+        """
         annotations = item.entries("annotations", "annotation")
         kinds = [annotation.text("type") for annotation in annotations]
         surrounded = {a.whole("group", 0) for a, kind in zip(annotations, kinds, strict=True) if kind in AREAS} - {0}
@@ -187,9 +201,12 @@ def _shape(annotation: Entry, kind: str, index: int, size: tuple[int, int]) -> S
 
 
 def _ring(annotation: Entry, kind: str) -> Ring:
-    """Return the outline of an annotation of type `kind`, "bbox" or "ellipse", in pixels.
+    """Return the outline (n, 2) of an annotation of type `kind`, "bbox" or "ellipse", as (x, y) in pixels.
 
-    It is rotated clockwise about its center by the attribute `rotation`, in degrees, which CVAT writes.
+    The outline is rotated clockwise about its center by the attribute `rotation`, in degrees, which CVAT writes.
+
+    Raises:
+        DataError: the annotation does not have 4 numbers, or `rotation` is not a number.
     """
     key = "bbox" if kind == "bbox" else "points"
     numbers = annotation.numbers(key).tolist()
@@ -204,6 +221,11 @@ def _ring(annotation: Entry, kind: str) -> Ring:
 
 
 def _run_lengths(rle: Entry, index: int, size: tuple[int, int]) -> RunLengths:
+    """Return the mask in the field `rle` of an annotation, with the class `index`.
+
+    Raises:
+        DataError: the run lengths are damaged, or their size is not `size`, the (height, width) of the image.
+    """
     if rle.numbers("size").tolist() != list(size):
         raise rle.wrong("size", f"[{size[0]}, {size[1]}], the height and width of the image")
     counts = rle.fields.get("counts")

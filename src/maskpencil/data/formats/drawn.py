@@ -1,4 +1,4 @@
-"""Collect the images and the labeled areas of annotation files, and pair each image with the mask of its areas."""
+"""Collect the images and labeled areas of annotation files, and pair each image with the mask drawn from its areas."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -38,13 +38,13 @@ SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias i
 
 PEEKED = 3
 MAX_SAMPLED = 32
-"""If a folder has at most this many files, all are examined; otherwise the first `PEEKED`, and the rest if one of these
-is in the format."""
+"""If a folder has more files than this, only the first `PEEKED` files are examined, and all others only if one of the
+first is in the format."""
 
 
 @dataclass(frozen=True)
 class Area:
-    """A labeled area of an image; the class of its shape is set when all labels are known."""
+    """A labeled area of an image; the `class_index` of its shape is set later, when all labels are known."""
 
     label: str
     shape: Outline
@@ -53,13 +53,13 @@ class Area:
 def files_in_format(root: Path, suffixes: Collection[str], fits: Callable[[Path], bool]) -> list[Path]:
     """Return the files below `root` that are in a format.
 
-    If a folder has more than `MAX_SAMPLED` files with one of the `suffixes`, and none of the first `PEEKED` of them is
-    in the format, no file of this folder is returned.
+    To be quick, a folder with more than `MAX_SAMPLED` files with these suffixes is left out if none of its first
+    `PEEKED` files is in the format.
 
     Args:
-        root: the folder, which may be missing.
-        suffixes: the lower-case suffixes of files in the format.
-        fits: a function that returns whether a file is in the format.
+        root: the data folder, which may be missing.
+        suffixes: the suffixes of files in the format, in lower case, such as ".json".
+        fits: returns whether a file is in the format.
     """
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     if root.is_dir():
@@ -76,7 +76,14 @@ def files_in_format(root: Path, suffixes: Collection[str], fits: Callable[[Path]
 
 @dataclass(frozen=True)
 class _Drawn:
-    """The areas of an image, the entry that describes it, and the (height, width) that the entry states, if any."""
+    """The areas of an image and the entry that describes the image.
+
+    Attributes:
+        entry: the entry in the annotation file.
+        split: the split that the format names, "" if it names none.
+        areas: the labeled areas, from bottom to top.
+        size: the (height, width) in pixels that the entry states; None if the entry does not state a size.
+    """
 
     entry: Entry
     split: str
@@ -85,14 +92,15 @@ class _Drawn:
 
 
 class DrawnImages:
-    """The images of a data set with their labeled areas, collected entry by entry and then paired with their masks.
+    """Collects the images of a data set with their labeled areas, and then pairs each image with its mask.
 
-    Errors of entries that cannot be understood are collected as well; the images of such entries are left out.
+    A reader calls `add` for each image, and at the end `recognized`. Errors in entries are collected as well; the
+    images of these entries are left out.
 
     Args:
         root: the folder with the annotations.
-        tool: the name of the format.
-        images: the folder of the images, if the user named one.
+        tool: the name of the format, for messages.
+        images: the folder of the images that the user gave; if None, images are searched for below `root`.
     """
 
     def __init__(self, root: Path, tool: str, images: Path | None = None) -> None:
@@ -105,12 +113,12 @@ class DrawnImages:
         self._absent: list[tuple[Entry, str]] = []
         self._left_out: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._errors_before: list[int] = []
-        self._partly: set[Path] = set()  # images of which annotations were left out
+        self._partly: set[Path] = set()  # images some of whose annotations were left out
         self._any_left_out = False
 
     @contextmanager
     def collecting_errors(self) -> Iterator[None]:
-        """Collect the `DataError` raised in the block instead of raising it. Blocks may be nested."""
+        """Collect a `DataError` of the `with` block in `problems` instead of raising it; blocks may be nested."""
         self._any_left_out = self._any_left_out and bool(self._errors_before)
         self._errors_before.append(len(self.problems.errors))
         try:
@@ -121,21 +129,20 @@ class DrawnImages:
 
     @property
     def has_masks(self) -> bool:
-        """Whether the root has folders of images and of masks, so that annotation files in it are not read.
+        """Whether the root has a folder of images and a folder of masks; then readers ignore annotation files in it.
 
-        False if the user named the folder of the images.
+        False if the user gave the folder of the images.
         """
         return self.search.given is None and are_images_and_masks(self.root, self.search.files)
 
     def find(self, entry: Entry, name: str, *folders: Path) -> Path | None:
-        """Find the image that an entry calls `name`; return None if it is missing, which `recognized` reports.
+        """Find the image that an entry calls `name`; return None if the image is missing, which `recognized` reports.
 
-        First `folders` are searched. Then follow the folder of the annotation file and the folders above it up to the
-        root, each with its subfolders of images, such as images/. Last, the image may be anywhere, see
-        `ImageSearch.find`.
+        `folders` are searched first, then the folder of the annotation file and the folders above it up to the root,
+        each with its subfolders of images, such as images/. Finally the image may be anywhere, see `ImageSearch.find`.
 
         Raises:
-            DataError: the name leads out of the root by "..", and no image below the root has it.
+            DataError: the name leads out of the root by "..", and no image below the root has this name.
         """
         source = entry.path.parent
         above = [folder for folder in (source, *source.parents) if folder.is_relative_to(self.root)]
@@ -147,22 +154,22 @@ class DrawnImages:
         return image if image is None or image.suffix.lower() in IMAGE_SUFFIXES else None
 
     def leave_out(self, entry: Entry, what: str, remedy: str) -> None:
-        """Report an annotation that is left out.
+        """Record an annotation that is left out, for a warning in `recognized`.
 
         Args:
             entry: the annotation.
             what: the kind of annotation in the singular and in the plural, such as "{line|lines}", see `worded`.
-            remedy: what the user can do, such as "draw them as polygons".
+            remedy: what the user can do about annotations of this kind, such as "draw them as polygons".
         """
         self._any_left_out = True
         self._left_out[what, remedy].append(self.name_of(entry))
 
     def without_area(self, entry: Entry) -> None:
-        """Report a shape without an area."""
+        """Record a shape without an area, for a warning in `recognized`."""
         self.problems.without_area.append(self.name_of(entry))
 
     def name_of(self, entry: Entry) -> str:
-        """Return where an entry is, for messages: its file, relative to the root, and its place in the file."""
+        """Return the position of an entry for messages: its file, relative to the root, and its place in the file."""
         path = entry.path.relative_to(self.root) if entry.path.is_relative_to(self.root) else entry.path
         return f"{path}: {entry.place}" if entry.place else str(path)
 
@@ -176,15 +183,16 @@ class DrawnImages:
         size: tuple[int, int] | None = None,
         same: object = None,
     ) -> None:
-        """Add an image with the areas of its entry; an image that was already added with equal annotations is ignored.
+        """Add an image with the areas of its entry; adding it again with equal annotations has no effect.
+
+        If an error was collected in the current block of `collecting_errors`, the image is left out.
 
         Args:
             image: the image.
-            entry: the entry; if an error was collected in the current block of `collecting_errors`, the image is left
-                out.
-            areas: the labeled areas; later areas lie over earlier areas.
-            split: the split, if the format names one.
-            size: the (height, width) that the entry states.
+            entry: the entry.
+            areas: the labeled areas; later areas are drawn over earlier areas.
+            split: the split that the format names, "" if it names none.
+            size: the (height, width) in pixels that the entry states; None if the entry does not state a size.
             same: the annotations, which must be equal in all entries of the image; if None, all fields of the entries
                 must be equal.
 
@@ -214,16 +222,17 @@ class DrawnImages:
         colors: Mapping[str, Color] | None = None,
         use_lists: bool = True,
     ) -> Recognized:
-        """Return the pairs of images and masks, by splits.
+        """Return the pairs of images and masks by split, with warnings about what was left out.
 
         Args:
-            remedy: where to get the images, for the error message if all are missing.
-            labels: the labels that the files declare, in their order; labels that only areas have follow, sorted.
-            colors: the colors of labels, used if there is no class file and every class has a color.
+            remedy: how to get the images, for the error message if all images are missing.
+            labels: the labels that the files declare, in order. They are followed by all other labels of areas, sorted.
+            colors: the colors of labels, used if there is no classes.yaml and every class except the background has a
+                color.
             use_lists: whether list files such as train.txt assign images to splits.
 
         Raises:
-            DataError: all images are missing, or all have errors.
+            DataError: all images are missing or have errors, or a classes.yaml does not name a label.
         """
         if not self._drawn and not self._broken and self._absent:
             self.problems.refuse()
@@ -251,7 +260,7 @@ class DrawnImages:
         return Recognized(self.tool, layout, MaskEncoding("index", known.classes))
 
     def _pairs(self, drawn: Mapping[Path, _Drawn], labels: Labels) -> Iterator[tuple[Path, Pair]]:
-        """Yield each image and its pair; an image whose size is not the size in its entry is reported instead."""
+        """Yield each image and its pair; if its size is not the size in its entry, collect an error instead."""
         headers = {image: known_header(image) for image in drawn}
         exchanged = {
             image: Exchanged(own.size, header, [area.shape for area in own.areas])
@@ -266,13 +275,26 @@ class DrawnImages:
                 yield image, self._pair(image, own, headers[image], reading if image in exchanged else None, labels)
 
     def _pair(self, image: Path, own: _Drawn, header: Header | None, reading: Reading | None, labels: Labels) -> Pair:
+        """Return the pair of an image and the mask drawn from its areas.
+
+        Args:
+            image: the image.
+            own: its areas.
+            header: the header of the image; None if it cannot be read.
+            reading: the coordinate system of the areas if the width and height in the entry are the height and width of
+                the image as shown, see `orientation.Exchanged`; else None.
+            labels: the classes of the labels.
+
+        Raises:
+            DataError: the size of the image is unknown, or is not the size in the entry.
+        """
         size = header.shown_size if header else own.size
         if size is None:
-            raise DataError(f"{own.entry}: states no size, and its image cannot be read; replace the image")
+            raise DataError(f"{own.entry}: does not state a size, and its image cannot be read; replace the image")
         if own.size not in (None, size) and not are_exchanged(own.size, header):
             raise DataError(
                 f"{own.entry}: states {own.size[1]} x {own.size[0]} pixels, but {image.name} is {size[1]} x {size[0]}; "
-                "replace the image by the one that was annotated, in its full size"
+                "replace the image by the image that was annotated, in its full size"
             )
         shapes: list[Outline] = []
         for area in own.areas:
@@ -289,7 +311,7 @@ class DrawnImages:
         return image.relative_to(self.search.place)
 
     def _split(self, image: Path, source: Path) -> str:
-        """Return the split of an image by the names of the folders above it, or else above its annotation file.
+        """Return the split named by a folder above an image, or else by a folder above its annotation file.
 
         Return "" if none of these folders has the name of a split, such as train.
 
@@ -302,6 +324,7 @@ class DrawnImages:
 
 
 def _colored(labels: Labels, root: Path, colors: Mapping[str, Color]) -> Labels:
+    """Return the labels with `colors` as the palette of their classes, or unchanged, see `DrawnImages.recognized`."""
     names = labels.classes.names
     given = {"background": (0, 0, 0), **colors}
     if not colors or find_own_class_file(root) or not all(name in given for name in names):
@@ -310,14 +333,14 @@ def _colored(labels: Labels, root: Path, colors: Mapping[str, Color]) -> Labels:
 
 
 def polygon_of(*rings: npt.ArrayLike) -> Polygon | None:
-    """Return the polygon of rings (n, 2), such as an outer ring and its holes; None if no ring has an area."""
+    """Return a polygon of several rings, (n, 2) each, such as an outer ring and its holes; None if none has an area."""
     closed = [np.asarray(ring, dtype=np.float32).reshape(-1, 2) for ring in rings]
     areas = tuple(ring for ring in closed if not covers_nothing(ring))
     return Polygon(0, areas) if areas else None
 
 
 def color_of(text: object) -> Color | None:
-    """Return the color that a text such as "#8040ff" names; None for anything else."""
+    """Return the color (red, green, blue) of a text such as "#8040ff", with or without alpha; None for other values."""
     if not isinstance(text, str) or len(text) not in (7, 9) or not text.startswith("#"):
         return None
     try:

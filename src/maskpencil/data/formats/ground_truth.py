@@ -1,4 +1,4 @@
-"""Read SageMaker Ground Truth: a manifest with one line per image, and masks in the colors that each line names.
+"""Read SageMaker Ground Truth: a manifest with one line per image, and masks in the colors that the lines state.
 
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/sms-data-output.html, "Semantic segmentation job output"
 """
@@ -26,14 +26,14 @@ EXPORT = "copy images and masks there from S3, such as by 'aws s3 sync'"
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if files below it are Ground Truth's output manifests of semantic segmentation.
+    """Read `root` if files below it are output manifests of Ground Truth; otherwise return None.
 
-    Otherwise return None. Images and masks are found in `root` by the last parts of their S3 addresses; the
-    addresses are never opened.
+    Images and masks are searched for below `root` by the last parts of their S3 addresses; the addresses are never
+    opened. Images whose labeling failed are left out.
 
     Raises:
-        DataError: a manifest is of another task or of several jobs, a line is not in its format, one color has two
-            names, or no image has its mask.
+        DataError: a line is not in the format of semantic segmentation, has masks of several jobs, or gives a color
+            another name than an earlier line, or no image has a mask.
     """
     files = files_in_format(root, {".manifest", ".jsonl", ".json"}, _is_manifest)
     if not files:
@@ -72,6 +72,7 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _is_manifest(path: Path) -> bool:
+    """Return whether the beginning of a file has the keys of an output manifest; False if it cannot be read."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -88,12 +89,12 @@ def _json(path: Path, number: int, line: str) -> Any:
 
 
 def _job(entry: Entry) -> str:
-    """Return the name of the labeling job that made a line's mask; the field of this name holds the mask's address.
+    """Return the name of the labeling job that made the mask of a line; the field with this name is the mask's address.
 
-    A line may name several jobs. Only the metadata of the job that made the mask name the colors of classes.
+    A line may list several jobs. The job of the mask is the job whose metadata hold the colors of classes.
 
     Raises:
-        DataError: no job or several jobs of the line have masks.
+        DataError: no job of the line has a mask, or several jobs have masks.
     """
     jobs = [key.removesuffix(METADATA) for key, value in entry.fields.items() if key.endswith(METADATA) and value]
     colored = [job for job in jobs if isinstance(m := entry.fields[job + METADATA], dict) and COLORS in m]
@@ -109,21 +110,27 @@ def _job(entry: Entry) -> str:
 
 
 def _find(search: ImageSearch, address: str, source: Path) -> Path | None:
-    """Find the file of an S3 address that the manifest `source` names; return None if it is missing.
+    """Find the file with the S3 address `address` in the manifest `source`; return None if the file is missing.
 
-    The names of masks contain a time, such as 21:52:49; Windows allows no colons, so "_" is accepted in their place.
+    The names of masks contain a time, such as 21:52:49. Since Windows does not allow colons in file names, a name with
+    "_" in place of each colon is accepted too.
     """
     found = search.find(address, [search.root], source=source)
     return found or search.find(address.replace(":", "_"), [search.root], source=source)
 
 
 def _failed(entry: Entry) -> bool:
-    """Return whether the labeling of an image failed, so that it has no mask."""
+    """Return whether the labeling of the image of a line failed, so that the image has no mask."""
     metadata = [value for key, value in entry.fields.items() if key.endswith(METADATA) and isinstance(value, dict)]
     return any("failure-reason" in each for each in metadata) and not any(COLORS in each for each in metadata)
 
 
 def _add_names(colors: Entry, names: dict[Color, tuple[int, str]]) -> None:
+    """Add the classes of a line's color map to `names`, which maps a color to (number of the class, name).
+
+    Raises:
+        DataError: an entry has no name or no color, or its color already has another name.
+    """
     for key in colors.fields:
         entry = colors.inside(key)
         name, color = entry.text("class-name"), color_of(entry.fields.get("hex-color"))
@@ -137,6 +144,11 @@ def _add_names(colors: Entry, names: dict[Color, tuple[int, str]]) -> None:
 
 
 def _encoding(path: Path, names: Mapping[Color, tuple[int, str]]) -> MaskEncoding:
+    """Return the encoding of the masks: the classes in the order of their numbers; a class may have several colors.
+
+    Raises:
+        DataError: the names are not valid classes, see `ClassSet`; the message begins with `path`.
+    """
     ordered = dict.fromkeys(name for _, name in sorted(names.values()))
     first = {name: color for color, (_, name) in reversed(list(names.items()))}
     try:

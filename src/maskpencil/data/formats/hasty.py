@@ -1,4 +1,4 @@
-"""Read Hasty (CloudFactory's Vision AI): one JSON with the polygons, masks and boxes of all images, version 1.0 or 1.1.
+"""Read Hasty (CloudFactory's Vision AI), versions 1.0 and 1.1: a JSON with polygons, masks and boxes of all images.
 
 Sources: https://docs.cloudfactory.com/export-formats/hasty-json-v1.1 and, for the runs of masks, `hasty/label_utils.py`
 in https://github.com/cloudfactory/hasty-python and https://community.hasty.ai/t/encoding-of-rle/20
@@ -23,9 +23,13 @@ EXPORT = "download the images from Hasty and put them there, in folders named as
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if JSON files below it are in Hasty's format; otherwise return None.
 
-    Labels are drawn in the order of `z_index`; of each label the mask is drawn, or else the polygon, or else the box.
-    The classes have the order and colors of the file. Images that nobody has annotated are left out. Images are below
-    `root`, or below `images`, if given.
+    Labels are drawn in the order of `z_index`. For each label its mask is drawn, or else its polygon, or else its box.
+    The classes have the order and colors of the file. Images without labels and with the status new or skipped are left
+    out.
+
+    Args:
+        root: the data folder.
+        images: the folder of the images; if None, images are searched for below `root`.
 
     Raises:
         DataError: an entry is not in Hasty's format, or all images are missing.
@@ -72,6 +76,11 @@ def _add(entry: Entry, found: DrawnImages) -> None:
 
 
 def _shape(label: Entry) -> Polygon | Bitmap | None:
+    """Return the mask, polygon or box of a label; None if it has no area.
+
+    Raises:
+        DataError: the label is not in Hasty's format.
+    """
     if "mask" in label:
         return _mask(label)
     if "polygon" in label:
@@ -83,9 +92,10 @@ def _shape(label: Entry) -> Polygon | Bitmap | None:
 
 
 def _mask(label: Entry) -> Bitmap | None:
-    """Decode a mask from its runs; return None if it is empty.
+    """Decode a mask from its runs; return None if the mask is empty.
 
-    A run is a pair of numbers: the index of its first pixel, counted from 1 along the rows of the box, and its length.
+    A run is a pair of numbers: the index of its first pixel, counted from 1 along the rows of the mask's box, and its
+    length in pixels.
 
     Raises:
         DataError: the pairs are not whole numbers, or a run leaves the box.
@@ -106,6 +116,11 @@ def _mask(label: Entry) -> Bitmap | None:
 
 
 def _box(label: Entry) -> list[float]:
+    """Return the box of a label, [left, top, right, bottom] in pixels.
+
+    Raises:
+        DataError: the box is missing or does not have 4 numbers.
+    """
     corners: list[float] = label.numbers("bbox").tolist()
     if len(corners) != 4:
         raise label.wrong("bbox", "4 numbers: left, top, right and bottom")

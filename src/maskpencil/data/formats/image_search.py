@@ -14,19 +14,25 @@ from maskpencil.images import IMAGE_SUFFIXES
 from maskpencil.plain_text import worded
 
 UPLOAD_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)")
-"""The prefix with which Label Studio makes the names of uploaded files unique."""
+"""The prefix that Label Studio adds to the names of uploaded files to make them unique."""
 
 OF_MASKS = re.compile(r"(?:^|[^a-z])(?:masks?|labels|annotations|panoptic|pixelmaps|segmentationclass)(?![a-z])")
-"""Words in the names of folders of masks, whose files may have the names of images."""
+"""Matches the names of mask folders; their files are not images, even if they have the names of images."""
 
 
 @dataclass
 class ImageSearch:
-    """A search for images below `root`, or below the folder `given` by the user.
+    """A search for the images that annotation files name.
 
-    The files in `masks` are never found. A folder with the name of a folder of masks, such as labels, is searched only
-    if it is one of the `folders` given to `find`, or is part of an image's path in the annotations. `renamed` lists the
-    images that were found under other names than in the annotations.
+    A folder with the name of a mask folder, such as labels, is searched only if it is one of the `folders` of `find`,
+    or is part of an image's path in the annotations.
+
+    Attributes:
+        root: the data folder.
+        given: the folder of the images that the user gave, which is searched instead of `root`; None if not given.
+        masks: files that are masks and never found as images.
+        renamed: the images that were found under other names than in the annotations, as texts for a warning.
+        files: all image files in the searched folder, except `masks`.
     """
 
     root: Path
@@ -43,25 +49,27 @@ class ImageSearch:
 
     @property
     def place(self) -> Path:
-        """The folder that is searched: `given`, or else `root`."""
+        """The searched folder: `given`, or `root` if the user gave no folder."""
         return self.given or self.root
 
     def find(
         self, name: str, folders: Sequence[Path], *, source: Path, split: str = "", but: Path | None = None
     ) -> Path | None:
-        """Find the image that the file `source` calls `name`; return None if it is missing or several images match.
+        """Find the image that the annotation file `source` calls `name`.
 
-        It is first searched for in `folders`. If it is not there, it may be anywhere except in folders of other splits,
-        and its name may differ in case, in the suffix, in quoted characters (%20) or by the prefix of Label Studio's
-        uploads; then None is returned if several images match equally well.
+        The image is searched for in `folders`, and then in all folders except folders of other splits. In this second
+        search its name may differ in case, in the suffix, in quoted characters (%20) or by the prefix of Label Studio's
+        uploads.
+
+        Return None if the image is missing, or if several images match equally well in the second search.
 
         Args:
-            name: the name or path in the file; of a path, the longest end that exists in a folder is used.
-            folders: the folders to search first; if the user gave a folder (`given`), it is searched instead of these.
+            name: the name or path in the annotation file; of a path, the longest end that exists in a folder is used.
+            folders: the folders to search first; if the user gave a folder (`given`), it replaces them.
             source: the annotation file.
             split: the split of the annotation file, "" if it is unknown.
-            but: another image, which the caller uses if the result is None. With it, an image elsewhere is found only
-                if its file name is exactly that in `name`; and if `name` leads out of `root`, `but` is the result.
+            but: an image that the caller uses if the result is None. If `but` is set, the second search finds only an
+                image with exactly the file name in `name`; if `name` leads out of `root`, the result is `but`.
 
         Raises:
             DataError: `name` leads out of `root` by "..", no image has this name, and neither `given` nor `but` is set.
@@ -81,13 +89,14 @@ class ImageSearch:
     def list_others(self, found: Found, used: Collection[Path], files: Iterable[Path] | None = None) -> None:
         """Add the images that are not `used` to `found.images_alone`, the images without a mask.
 
-        Left out with a note are folders in which every file has the name of a used image, since these are masks or
-        overlays, and images with masks of the same names in a folder beside them, together with these masks.
+        Two kinds of folders are left out, with a note: a folder in which every file has the name of a used image, since
+        these files are masks or overlays; and a folder of images whose masks are in a folder beside it, together with
+        the folder of masks.
 
         Args:
             found: the pairs, to which images and notes are added.
-            used: the images in use.
-            files: the images to list; if None, all.
+            used: the images of the pairs.
+            files: the image files to examine; if None, all `files` of the search.
         """
         known, stems = {*used}, {path.stem for path in used}
         by_folder: dict[Path, list[Path]] = {}
@@ -113,21 +122,27 @@ class ImageSearch:
                 found.images_alone += paths
 
     def _repeats(self, folder: Path, paths: Iterable[Path], stems: Collection[str]) -> bool:
-        """Return whether all files in a folder have names of used images, `stems`, and are not images themselves."""
+        """Return whether all files in a folder have the names of used images and are masks or overlays of these images.
+
+        Args:
+            folder: the folder.
+            paths: the image files in the folder.
+            stems: the names of the used images without suffix.
+        """
         parts = folder.relative_to(self.place).parts
         is_of_masks = any(OF_MASKS.search(part.lower()) for part in parts)
         may_be = parts and (is_of_masks or not self._is_of_images(folder))
         return bool(may_be) and all(path.stem in stems for path in paths)
 
     def _is_of_images(self, folder: Path) -> bool:
-        """Return whether the name of a folder is that of a split or of a folder of images."""
+        """Return whether a folder is named after a split, such as train, or as a folder of images, such as images."""
         return folder != self.place and bool(split_in(folder.name) or folder.name.lower() in IMAGE_FOLDERS)
 
     def _shown(self, folder: Path) -> str:
         return f"{folder.relative_to(self.place).as_posix()}/"
 
     def warn(self, found: Found) -> None:
-        """Add a warning about the images that were found under other names."""
+        """Add a warning to `found` about the images that were found under other names."""
         found.warn(
             "images-renamed",
             self.renamed,
@@ -136,12 +151,14 @@ class ImageSearch:
         )
 
     def alike(self, name: str, split: str = "", *, sure: bool = False) -> Path | None:
-        """Find the image whose path matches `name` best; return None if there is none, or several match equally well.
+        """Find the image whose path matches `name` best, anywhere in the searched folder.
+
+        Return None if no image matches, or if several images match equally well.
 
         Args:
-            name: the name, or a path.
+            name: the name or path in the annotations.
             split: the split of the image, "" if it is unknown; images of other splits do not match.
-            sure: whether the file name must be equal; otherwise it may be similar, see `KEYS`.
+            sure: True if the file names must be equal, False if they may differ as `KEYS` allow.
         """
         best = self.candidates(name, split, sure=sure)
         if len(best) != 1:
@@ -151,14 +168,15 @@ class ImageSearch:
         return best[0]
 
     def candidates(self, name: str, split: str = "", *, sure: bool = False) -> list[Path]:
-        """Return the images whose paths match `name` best: several images if they match equally well.
+        """Return the images whose paths match `name` best, several if they match equally well; [] if none matches.
 
-        Of the images with the most similar file name, those that share the most folders with `name` are returned.
+        The images with the most similar file name are chosen, and among these images those whose paths share the most
+        folders with `name`.
 
         Args:
-            name: the name, or a path.
+            name: the name or path in the annotations.
             split: the split of the image, "" if it is unknown; images of other splits do not match.
-            sure: whether the file name must be equal; otherwise it may be similar, see `KEYS`.
+            sure: True if the file names must be equal, False if they may differ as `KEYS` allow.
         """
         parts = PureWindowsPath(unquote(without_query(name))).parts
         if not parts or "\0" in name:
@@ -171,6 +189,7 @@ class ImageSearch:
         return []
 
     def _may_be(self, path: Path, split: str) -> bool:
+        """Return whether a file is not in a mask folder and not in a folder of another split than `split`."""
         folders = path.relative_to(self.place).parts[:-1]
         if any(OF_MASKS.search(folder.lower()) for folder in folders):
             return False
@@ -178,11 +197,11 @@ class ImageSearch:
 
 
 def _masks_of(folder: Path, by_folder: Mapping[Path, Sequence[Path]]) -> Path | None:
-    """Return the folder beside `folder` with masks of all its images; None if there is no such folder.
+    """Return the folder beside `folder` that has a mask for each of its images; None if there is no such folder.
 
     Args:
         folder: a folder of images.
-        by_folder: the image files by folder.
+        by_folder: the image files of all folders, by folder.
     """
     images = sorted(by_folder[folder])
     stems = {path.stem for path in images}
@@ -195,7 +214,7 @@ def _masks_of(folder: Path, by_folder: Mapping[Path, Sequence[Path]]) -> Path | 
 
 
 def without_query(name: str) -> str:
-    """Return a web address without its query, such as `?alt=media`; return any other name unchanged."""
+    """Remove the query, such as `?alt=media`, from a web address; return any other name unchanged."""
     return name.partition("?")[0] if "://" in name else name
 
 
@@ -204,7 +223,7 @@ def _same(name: str) -> str:
 
 
 def _spaced(name: str) -> str:
-    """Return the name with "_" for spaces, as Label Studio writes it, and without the prefix of uploads."""
+    """Return a file name with "_" in place of spaces, as in Label Studio, and without the prefix of uploads."""
     return UPLOAD_PREFIX.sub("", name.replace(" ", "_"), count=1)
 
 
@@ -213,17 +232,16 @@ def _lower(name: str) -> str:
 
 
 def _stem(name: str) -> str:
-    """Return the name in lower case, without the prefix of uploads and without the suffix of an image."""
+    """Return a file name as `_spaced` returns it, but in lower case and without the suffix of an image."""
     path = PureWindowsPath(_spaced(name).lower())
     return path.stem if path.suffix in IMAGE_SUFFIXES else path.name
 
 
 KEYS = (_same, _lower, _spaced, _stem)
-"""Functions for comparing names: two names match if a function returns the same for both. The strictest function is
-first."""
+"""Functions for comparing file names, the strictest first: two names match if a function returns equal texts for them."""
 
 
 def _shared(one: Sequence[str], other: Sequence[str]) -> int:
-    """Return how many parts two paths share, counted from their ends and ignoring case: 2 for a/b/c and x/B/c."""
+    """Count the equal parts at the ends of two paths, without regard to case: 2 for a/b/c and x/B/c."""
     pairs = zip(reversed(one), reversed(other), strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a.lower() != b.lower()), min(len(one), len(other)))

@@ -15,19 +15,18 @@ from maskpencil.data.layout.splits import SPLIT_ALIASES, SPLITS
 
 IMAGES, MASKS, OTHERS = "image_2", "semantic", ("semantic_rgb", "instance")
 UNSPLIT = ("training", "default", ".")
-"""Folders that are not the folder of a split if no other split has a folder: the published name, CVAT's name, and the
-root."""
+"""Folders that hold a data set without splits if no other folder has masks: KITTI's name, CVAT's name and the root."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if it, or the folder of a split in it, holds `image_2/` and `semantic/`; otherwise return None.
+    """Read `root` if `root` or the folder of a split holds `image_2/` and `semantic/`; otherwise return None.
 
-    Masks hold the label ids of Cityscapes. If a `label_colors.txt` lists other classes, the mask values are line
-    numbers of that file, from 0. KITTI itself has no splits: one in five images is set aside for validation.
-    `semantic_rgb/`, `instance/` and the images of `testing/`, which have no masks, are left out.
+    Masks hold the label ids of Cityscapes. If `root` holds a `label_colors.txt` with other labels, the mask values are
+    line numbers of this file, from 0. KITTI itself has no splits, so one in five images is set aside for validation.
+    `semantic_rgb/` and `instance/` are left out, and so are the images of `testing/`, which have no masks.
 
     Raises:
-        DataError: no image has its mask, or label_colors.txt is not in its format.
+        DataError: no image has a mask, or label_colors.txt is not a list of colors and labels.
     """
     names = {".": "", "default": ""} | {alias: split for split in SPLITS for alias in SPLIT_ALIASES[split]}
     folders = {name: root / name for name in names if (root / name / IMAGES).is_dir()}

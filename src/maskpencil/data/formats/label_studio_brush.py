@@ -28,18 +28,18 @@ from maskpencil.plain_text import worded
 
 @dataclass(frozen=True, eq=False)
 class BrushMasks(Drawing):
-    """The mask of an image, stored as several PNG files of one class each; smaller areas lie over larger areas.
+    """The mask of an image, stored as several PNG files; `masks` are the files and the class index of each file.
 
-    `masks` are the PNG files with their class indices.
+    Where masks overlap, the smaller mask is on top.
     """
 
     masks: Sequence[tuple[Path, int]] = ()
 
     def draw(self) -> LabelMap:
-        """Return the label map, (H, W) uint8.
+        """Draw the masks, and return the label map, (H, W) uint8.
 
         Raises:
-            ImageError: a mask cannot be read, or its size is not that of the image.
+            ImageError: a mask cannot be read, or differs in size from the image.
         """
         label_map = np.full(self.size, self.background, dtype=np.uint8)
         drawn = []
@@ -57,13 +57,17 @@ class BrushMasks(Drawing):
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if it holds masks with the file names of Label Studio's exports; otherwise return None.
+    """Read `root` if it holds masks with the file names of Label Studio's export; otherwise return None.
 
-    The JSON files in `root` name the image of each task. Of several annotations of a task, the newest counts, which has
-    the highest number. The classes are in alphabetical order, after the background.
+    The JSON files in `root` name the image of each task. Of several annotations of a task only the newest is read, the
+    annotation with the highest number. The classes are in alphabetical order, after the background.
+
+    Args:
+        root: the data folder.
+        images: the folder of the images; if None, images are searched for below `root`.
 
     Raises:
-        DataError: no JSON names the images of the tasks, or all of these images are missing.
+        DataError: no JSON file names the images of the tasks, or all images are missing.
     """
     named = [(path, BRUSH_MASK.fullmatch(path.name)) for path in sorted(files_below(root, {".png"}))]
     masks = [(path, match) for path, match in named if match]
@@ -110,7 +114,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def _image_names(root: Path) -> Mapping[int, Entry]:
-    """Return the tasks in the JSON files in `root` by their ids; tasks that name no image are left out."""
+    """Return the tasks in the JSON files in `root` by their ids; tasks that do not name an image are left out."""
     tasks: dict[int, Entry] = {}
     for path in sorted(root.glob("*.json")):
         if not (path.is_file() and LIST.match(path.read_bytes()[:64]) and mentions(path, ("id",))):

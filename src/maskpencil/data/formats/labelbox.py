@@ -19,21 +19,25 @@ HEAD = 2**16
 KEYS = (b'"data_row"', b'"projects"')
 KEYS_OF_VERSION_1 = (b'"Labeled Data"', b'"Label"')
 
-EXPORT = "put the images there, by the names (external_id) of their data rows"
+EXPORT = "put the images there, with the file names (external_id) of their data rows"
 SEVERAL = "images have several labels, the newest of each is used"
 NOT_LABELED = "images that nobody has labeled, or that were skipped,"
-REDRAW = "draw them as polygons in Labelbox, or leave them out"
+REDRAW = "draw them as polygons in Labelbox, or remove them"
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if files below it are exports of Labelbox; otherwise return None.
 
-    Polygons and boxes are drawn in the order of the file; of several labels of an image the newest counts. The images
-    are below `root`, or below `images`, if given.
+    Polygons and boxes are drawn in the order of the file. A label holds all objects of an image; of several
+    labels of an image, only the newest is read.
+
+    Args:
+        root: the data folder.
+        images: the folder of the images; if None, images are searched for below `root`.
 
     Raises:
-        DataError: masks are web addresses, the export has the older format v1, an entry is not in Labelbox's format, or
-            all images are missing.
+        DataError: masks are given as web addresses, the export has the older format v1, an entry is not in Labelbox's
+            format, or all images are missing.
     """
     files = files_in_format(root, {".ndjson", ".jsonl", ".json"}, lambda path: _mentions(path, KEYS, KEYS_OF_VERSION_1))
     if not files:
@@ -60,6 +64,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 
 
 def _mentions(path: Path, *alternatives: Sequence[bytes]) -> bool:
+    """Return whether the beginning of a file has all keys of one of the alternatives; False if it cannot be read."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -69,10 +74,12 @@ def _mentions(path: Path, *alternatives: Sequence[bytes]) -> bool:
 
 
 def _rows(path: Path, found: DrawnImages) -> Iterator[Entry]:
-    """Yield the data rows of a file: the lines of NDJSON, or the items of a JSON list.
+    """Yield the data rows of a file, one per image: the lines of NDJSON, or the items of a JSON list.
+
+    Errors in single lines are collected in `found` instead of raised.
 
     Raises:
-        DataError: the file cannot be read or is too large.
+        DataError: the file cannot be read or is larger than `MAX_JSON_BYTES`.
     """
     refuse_special(path)
     if path.stat().st_size > MAX_JSON_BYTES:
@@ -96,11 +103,12 @@ def _rows(path: Path, found: DrawnImages) -> Iterator[Entry]:
 
 
 def _when(label: Entry) -> str:
+    """Return the time at which a label was created; "" if it is missing."""
     return str(label.inside("label_details").fields.get("created_at")) if "label_details" in label else ""
 
 
 def _objects(row: Entry, found: DrawnImages) -> list[Entry] | None:
-    """Return the objects of the newest label of a data row; None if it has no label."""
+    """Return the objects of the newest label of a data row; None if the row has no label, or only skipped labels."""
     projects = row.inside("projects")
     labels = [label for key in projects.fields for label in projects.inside(key).entries("labels", "label")]
     kept = [label for label in labels if "annotations" in label and not _is_skipped(label)]
@@ -117,6 +125,11 @@ def _is_skipped(label: Entry) -> bool:
 
 
 def _refuse_masks(path: Path, objects: Sequence[Entry]) -> None:
+    """Check that no object is a mask, since masks are web addresses, which are never opened.
+
+    Raises:
+        DataError: an object is a mask.
+    """
     masks = [entry for entry in objects if "mask" in entry or "composite_mask" in entry]
     if masks:
         raise DataError(
