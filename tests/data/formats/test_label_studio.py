@@ -330,9 +330,12 @@ def test_a_region_that_cannot_be_is_an_error_that_names_it(save_files, wrong: An
         (task("a.png", annotation(CAR, when="yesterday")), "'updated_at' is 'yesterday'; expected a date"),
         (task("a.png", annotation(CAR, when=5)), "'updated_at' is 5; expected a text"),  # type: ignore[arg-type] - wrong on purpose
         (task("a.png", annotations=None), "task 2: 'annotations' is None; expected a list"),
-        (task("a.txt", annotation(CAR)), "task 2: names no image; expected one in its field 'data', such as"),
-        (task("a.png", annotation(CAR), data=[]), "task 2: names no image"),
-        (task("a.png", annotation(CAR), data={"image": 5}), "task 2: names no image"),
+        (
+            task("a.txt", annotation(CAR)),
+            "task 2: does not name an image; expected the path of an image",
+        ),
+        (task("a.png", annotation(CAR), data=[]), "task 2: does not name an image"),
+        (task("a.png", annotation(CAR), data={"image": 5}), "task 2: does not name an image"),
     ],
 )
 def test_a_task_that_cannot_be_is_an_error_that_names_it(save_files, wrong: Any, message: str) -> None:

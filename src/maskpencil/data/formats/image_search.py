@@ -238,7 +238,7 @@ def _stem(name: str) -> str:
 
 
 KEYS = (_same, _lower, _spaced, _stem)
-"""Functions for comparing file names, the strictest first: two names match if a function returns equal texts for them."""
+"""Functions for comparing file names, the strictest first: names match if a function returns the same text for both."""
 
 
 def _shared(one: Sequence[str], other: Sequence[str]) -> int:

@@ -37,14 +37,14 @@ from maskpencil.images import IMAGE_SUFFIXES, read_header
 from maskpencil.plain_text import counted, worded
 
 BRUSH_MASK = re.compile(r"task-(?P<task>\d+)-annotation-(?P<annotation>\d+)-by-.*-tag-(?P<label>.*)-\d+\.png")
-"""The names of masks of the export "Brush labels to PNG", which contain the task but not the image."""
+"""Matches the names of masks in the export "Brush labels to PNG", which contain the task but not the image."""
 
 
 def image_name(task: Entry) -> str | None:
-    """Return the path of the image that a task names, with "/" between folders; None if it names no image.
+    """Return the path of the image that a task names, with "/" between folders; None if the task names no image.
 
-    Each project chooses the name of the field with the image. So the field `image` is examined first, then all other
-    fields, until a text ends with the suffix of an image file. Examples of texts and paths:
+    Since each project chooses the name of the field with the image, the field `image` is examined first, then all other
+    fields, until a text ends with the suffix of an image file. Examples of texts in fields, and of the resulting paths:
 
         /data/upload/1/1a2b3c4d-photo.jpg           /data/upload/1/1a2b3c4d-photo.jpg
         https://example.com/photos/photo.jpg?v=2    https:/example.com/photos/photo.jpg
@@ -57,7 +57,7 @@ def image_name(task: Entry) -> str | None:
 
 
 class Images:
-    """The images below `root`, or below the folder `given` by the user, without masks that Label Studio exported."""
+    """The images below `root`, or below `given` if it is not None, except masks that Label Studio exported."""
 
     def __init__(self, root: Path, given: Path | None = None) -> None:
         self._search = ImageSearch(root, given)
@@ -67,23 +67,23 @@ class Images:
         return (path for path in self._search.files if not BRUSH_MASK.fullmatch(path.name))
 
     def list_others(self, found: Found, used: Collection[Path]) -> None:
-        """List the images without a mask in `found`, see `ImageSearch.list_others`."""
+        """Add the images that are not `used` to `found`, see `ImageSearch.list_others`."""
         self._search.list_others(found, used, self)
 
     @property
     def place(self) -> Path:
-        """The folder that is searched for images: the folder named by the user, or else the root."""
+        """The folder that is searched for images: the folder that the user gave, or else the root."""
         return self._search.place
 
     def find(self, name: str, task: Entry) -> Path | None:
-        """Find the image with a name, with or without the changes that Label Studio makes to names of uploads.
+        """Find the image that a task names; return None if the image is missing.
 
-        Return None if the image is missing. Of several images with the name, the image whose path shares the most
-        folders with `name` is used.
+        The name of the file may be the name in the task with or without the changes that Label Studio makes to uploads.
+        Of several files with this name, the file whose path shares the most folders with `name` is used.
 
         Args:
             name: the path of the image in the task.
-            task: the task, which the error message names.
+            task: the task, for the error message.
 
         Raises:
             DataError: several images match equally well.
@@ -95,10 +95,12 @@ class Images:
         return best[0] if best else None
 
     def short_name(self, path: Path) -> str:
-        """Return the name of an image's pair: its path below `place`, without suffix and a first folder such as images.
+        """Return the name for the pair of an image: its path below `place`, without suffix.
+
+        If the first folder of the path is a folder of images, such as images, it is left out too.
 
         Raises:
-            DataError: another image has the same name.
+            DataError: an earlier image has the same name.
         """
         below = path.relative_to(self.place).with_suffix("")
         name = PurePosixPath(
@@ -110,6 +112,7 @@ class Images:
 
 
 def _path(text: str) -> str:
+    """Return the path in a text of a task, see `image_name`."""
     text, _, query = text.strip().partition("?")
     if query.startswith("d="):
         text = query[2:].partition("&")[0]
@@ -118,18 +121,21 @@ def _path(text: str) -> str:
 
 LABEL_KEYS = ("brushlabels", "polygonlabels", "rectanglelabels", "ellipselabels", "labels")
 SHAPE_KEYS = ("rle", "points", "radiusX", "height")
-"""Keys of brushes, polygons, ellipses and rectangles."""
+"""The keys by which brushes, polygons, ellipses and rectangles are recognized."""
 
 LIST = re.compile(rb"(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?[\s\0]*\[")
-"""The beginning of an export, with or without a byte order mark."""
+"""Matches the beginning of a JSON list, such as an export, with or without a byte order mark."""
 
 
 @dataclass(frozen=True)
 class Annotation:
     """The annotation of an image by one person.
 
-    `when` is the time of its last change. `regions` are the labeled areas; `others` counts all other results, such as
-    choices, by their types.
+    Attributes:
+        canceled: whether the annotation was canceled (`was_cancelled`).
+        when: the time of the last change, or else of the creation; the earliest possible time if both are missing.
+        regions: the labeled areas.
+        others: the number of all other results, such as choices, by their types.
     """
 
     canceled: bool
@@ -139,17 +145,23 @@ class Annotation:
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root` if it has JSON files that are lists of Label Studio tasks on images; otherwise return None.
+    """Read `root` if JSON files in it hold lists of Label Studio's tasks on images; otherwise return None.
 
-    Images are found by their names, with and without the 8 hexadecimal digits that Label Studio puts before them, below
-    `root` or in the folder `images`, if given. Brush strokes, polygons, rectangles and ellipses are drawn in the order
-    of the file. Of several annotations of an image, the newest that was not canceled counts; drafts and predictions are
-    not used. The classes are in alphabetical order, after the background. Unless files list the images of each split,
-    one in five images is set aside for validation.
+    Images are found by their names, with and without the 8 hexadecimal digits that Label Studio adds before them. Brush
+    strokes, polygons, rectangles and ellipses are drawn in the order of the file. Of several annotations of an image
+    only the newest that was not canceled is read; drafts and predictions are not used. The classes are in alphabetical
+    order, after the background. Unless list files assign the images to splits, one in five images is set aside for
+    validation.
+
+    None is also returned if no task has a labeled area and `root` holds masks of the export "Brush labels to PNG".
+
+    Args:
+        root: the data folder.
+        images: the folder of the images; if None, images are searched for below `root`.
 
     Raises:
-        DataError: a task is not in Label Studio's format or names no image, several images match a name, or all images
-            are missing.
+        DataError: a task is not in Label Studio's format or does not name an image, several images match a name, or all
+            images are missing.
     """
     if not root.is_dir():
         return None
@@ -171,7 +183,7 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
             name = image_name(task)
             if name is None:
                 raise DataError(
-                    f"{task}: names no image; expected one in its field 'data', such as "
+                    f"{task}: does not name an image; expected the path of an image in its field 'data', such as "
                     "'image': '/data/upload/1/photo.jpg'"
                 )
             image = known.find(name, task)
@@ -191,13 +203,13 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
             "--images FOLDER"
         )
     if not any(each.regions for own in by_image.values() for each in own) and _has_masks(root):
-        return None  # the masks were exported apart from the tasks, see `label_studio_brush`
+        return None  # `label_studio_brush` reads the masks
     usable = {path: annotations for path, annotations in by_image.items() if path not in broken}
     return _recognized(root, usable, absent, known, problems)
 
 
 def _has_masks(root: Path) -> bool:
-    """Return whether `root` holds masks that Label Studio exported."""
+    """Return whether `root` holds masks of the export "Brush labels to PNG"."""
     return any(BRUSH_MASK.fullmatch(path.name) for path in files_below(root, IMAGE_SUFFIXES))
 
 
@@ -205,7 +217,7 @@ def _recognized(
     root: Path, by_image: Mapping[Path, Sequence[Annotation]], absent: list[Path], images: Images, problems: Problems
 ) -> Recognized:
     kept = {path: [a for a in annotations if not a.canceled] for path, annotations in by_image.items()}
-    # of several with the same time, the last counts
+    # of several annotations with the same time, the last is used
     newest = {path: max(reversed(own), key=lambda a: a.when) for path, own in kept.items() if own}
     labels_of: dict[Path, list[str]] = {}
     for path, annotation in newest.items():
@@ -257,7 +269,7 @@ def _notes(
 
 
 def _tasks(path: Path) -> list[Any]:
-    """Return the tasks in a JSON file; [] if it is not an export of Label Studio."""
+    """Return the tasks in a JSON file; [] if the file is not an export of Label Studio."""
     with path.open("rb") as file:
         if not LIST.match(file.read(64)):
             return []
@@ -270,6 +282,7 @@ def _tasks(path: Path) -> list[Any]:
 
 
 def _is_task(task: dict[str, Any]) -> bool:
+    """Return whether an object is a task of the export JSON or JSON-MIN."""
     if isinstance(task.get("data"), dict):
         return isinstance(task.get("annotations", task.get("completions")), list)
     return bool(_short_regions(task)) or {"annotation_id", "lead_time"} <= task.keys()
@@ -278,7 +291,7 @@ def _is_task(task: dict[str, Any]) -> bool:
 def _short_regions(task: Mapping[str, Any]) -> list[tuple[str, int, dict[str, Any]]]:
     """Return the regions of a JSON-MIN task, each as (field, number, region).
 
-    The number is the region's position in the list that the field holds, from 1. The fields with regions are named
+    A field holds a list of regions; the number is the position of the region in this list, from 1. The fields are named
     after the tags of the project's labeling interface.
     """
     return [
@@ -291,6 +304,11 @@ def _short_regions(task: Mapping[str, Any]) -> list[tuple[str, int, dict[str, An
 
 
 def _annotations(task: Entry) -> Iterator[Annotation]:
+    """Yield the annotations of a task, of the export JSON or JSON-MIN.
+
+    Raises:
+        DataError: an annotation is not in Label Studio's format.
+    """
     if "data" not in task:
         regions = [Entry(task.path, f"{task.place}: {key} {n}", value) for key, n, value in _short_regions(task.fields)]
         yield _annotation(task, [(region, "results") for region in regions])
@@ -316,6 +334,11 @@ def _annotation(entry: Entry, results: Iterable[tuple[Entry, str]]) -> Annotatio
 
 
 def _when(entry: Entry) -> datetime:
+    """Return the time of the last change of an annotation, see `Annotation`.
+
+    Raises:
+        DataError: the field is not a date and time.
+    """
     key = next((key for key in ("updated_at", "created_at") if key in entry), None)
     if key is None:
         return datetime.min.replace(tzinfo=UTC)
@@ -331,6 +354,11 @@ def _label_key(region: Entry) -> str:
 
 
 def _label(region: Entry) -> str:
+    """Return the first label of a region.
+
+    Raises:
+        DataError: the field is not a list that begins with a label.
+    """
     key = _label_key(region)
     labels = region.fields[key]
     if not isinstance(labels, list) or not labels or not isinstance(labels[0], str) or not labels[0]:
@@ -340,11 +368,21 @@ def _label(region: Entry) -> str:
 
 SIZE_KEYS = ("original_height", "original_width")
 SAME_SHAPE = 0.02
-"""The largest relative difference in aspect ratio between a scaled image and its original."""
+"""The largest relative difference between the aspect ratios of an image and of a scaled copy of it."""
 
 
 def _shape(region: Entry, labels: Labels, size: tuple[int, int], problems: Problems) -> list[Shape]:
-    """Return a list with the shape of a region; if it has no area, add the region to `problems` and return []."""
+    """Return a list with the shape of a region; if the region has no area, add it to `problems` and return [].
+
+    Args:
+        region: the region.
+        labels: the classes of the labels.
+        size: the (height, width) of the image.
+        problems: collects regions without an area, and regions that extend beyond the image.
+
+    Raises:
+        DataError: the region is not in Label Studio's format, or was drawn on another image or a rotated image.
+    """
     if region.number("image_rotation", 0) % 360:
         raise region.wrong("image_rotation", "0: turn the image back in Label Studio before drawing on it")
     _refuse_other_shape(region, size)
@@ -365,13 +403,13 @@ def _refuse_other_shape(region: Entry, size: tuple[int, int]) -> None:
     """Check that a region was drawn on the image of `size` (height, width) or on a scaled copy of it.
 
     Raises:
-        DataError: the image on which it was drawn has another aspect ratio.
+        DataError: the image on which the region was drawn has another aspect ratio.
     """
     if any(region.fields.get(key) is None for key in SIZE_KEYS):
         return
     height, width = (region.number(key) for key in SIZE_KEYS)
     across, along = height * size[1], width * size[0]
-    if abs(across - along) > max(SAME_SHAPE * along, height + width, *size):  # a pixel may be rounded
+    if abs(across - along) > max(SAME_SHAPE * along, height + width, *size):  # rounding may change a side by a pixel
         raise DataError(
             f"{region}: was drawn on {width:g} x {height:g} pixels, but its image is shown as {size[1]} x {size[0]}; "
             "expected the same aspect ratio; export the task again, with the image it was drawn on"
@@ -379,11 +417,15 @@ def _refuse_other_shape(region: Entry, size: tuple[int, int]) -> None:
 
 
 def _ring(region: Entry, size: tuple[int, int]) -> Ring:
-    """Return the outline (n, 2) of a region, converted from percent of the width and height to pixels of the image.
+    """Return the outline of a region, (n, 2), as (x, y) in pixels of the image.
 
     Args:
-        region: a polygon, a rectangle or an ellipse; `rotation` is in degrees, clockwise.
-        size: (height, width) of the image.
+        region: a polygon, a rectangle or an ellipse, in percent of the width and height of the image; `rotation` is in
+            degrees, clockwise.
+        size: the (height, width) of the image.
+
+    Raises:
+        DataError: a number is missing or wrong.
     """
     height, width = size
     scale = np.array((width, height)) / 100
@@ -393,12 +435,17 @@ def _ring(region: Entry, size: tuple[int, int]) -> Ring:
     angle = region.number("rotation", 0)
     if "radiusX" in region:
         radii = region.number("radiusX") * scale[0], region.number("radiusY") * scale[1]
-        return turned(ellipse((x, y), radii), angle, (x, y))  # x and y are the center, about which it is rotated
+        return turned(ellipse((x, y), radii), angle, (x, y))  # (x, y) is the center of the ellipse and of the rotation
     sides = region.number("width") * scale[0], region.number("height") * scale[1]
-    return turned(box(x, y, *sides), angle, (x, y))  # x and y are the upper left corner, about which it is rotated
+    return turned(box(x, y, *sides), angle, (x, y))  # (x, y) is the upper left corner and the center of the rotation
 
 
 def _bitmap(region: Entry, index: int, size: tuple[int, int]) -> Bitmap:
+    """Return the pixels of a brush stroke as a bitmap of the class `index`; `size` is the (height, width) of the image.
+
+    Raises:
+        DataError: the field `rle` is damaged or belongs to an image of another size.
+    """
     values = region.fields["rle"]
     if not isinstance(values, list) or not {*map(type, values)} <= {int} or not all(0 <= v <= 255 for v in values):
         raise region.wrong("rle", "a list of whole numbers from 0 to 255")
@@ -409,7 +456,7 @@ def _bitmap(region: Entry, index: int, size: tuple[int, int]) -> Bitmap:
             f"{region}: the brush {error}; export the task again, with the image it was drawn on"
         ) from error
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):  # all of it was erased
+    if not len(rows):  # the whole stroke was erased
         return Bitmap.of(index, mask[:1, :1])
     window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     return Bitmap.of(index, mask[window], (int(rows[0]), int(columns[0])))
@@ -421,16 +468,16 @@ VALUE_BITS = 8
 
 
 def unpack_alpha(packed: bytes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Decompress the RGBA image of a brush stroke, and return the mask (H, W) of pixels that are not fully transparent.
+    """Decompress the RGBA image of a brush stroke, and return a boolean mask (H, W): where alpha is above 0.
 
     Memory is allocated only for `size`, even if the compressed data state another size.
 
     Args:
-        packed: the numbers of the field `rle`, Label Studio's run-length encoding of RGBA values, as bytes.
-        size: (height, width) of the image.
+        packed: the numbers in the field `rle`, Label Studio's run-length encoding of RGBA values, as bytes.
+        size: the (height, width) of the image.
 
     Raises:
-        DataError: the image has another size, its values do not have 8 bits, or the data are cut short.
+        DataError: the compressed image has another size, its values do not have 8 bits, or the data are cut short.
     """
     height, width = size
     bits = _Bits(packed)
@@ -449,7 +496,7 @@ def unpack_alpha(packed: bytes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     while place < count:
         repeats = bits.take(1)
         after = min(count, place + bits.take(length_bits[bits.take(2)]) + 1)
-        pixels = slice(place // CHANNELS, after // CHANNELS)  # pixels whose alpha value is in place..after
+        pixels = slice(place // CHANNELS, after // CHANNELS)  # the pixels whose alpha value is between place and after
         if repeats:
             alpha[pixels] = bits.take(VALUE_BITS) > 0
         else:
@@ -459,25 +506,30 @@ def unpack_alpha(packed: bytes, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
 
 
 class _Bits:
-    """A reader of bytes from which any number of bits is taken at a time."""
+    """Reads bytes in groups of any number of bits, the highest bit first."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
         self._place = 0
 
     def take(self, count: int) -> int:
-        """Return the next `count` bits, at most 32, as a number."""
+        """Return the next `count` bits, at most 32, as a number without sign."""
         first, within = divmod(self._advance(count), 8)
         window = int.from_bytes(self._content[first : first + 5].ljust(5, b"\0"), "big")
         return window >> (40 - within - count) & ((1 << count) - 1)
 
     def take_bytes(self, count: int) -> npt.NDArray[np.uint8]:
-        """Return the next `count` numbers of 8 bits each."""
+        """Return the next `count` numbers of 8 bits each, (count,) uint8."""
         first, within = divmod(self._advance(8 * count), 8)
         content = np.frombuffer(self._content[first : first + count + 1], dtype=np.uint8)
         return np.packbits(np.unpackbits(content)[within : within + 8 * count])
 
     def _advance(self, count: int) -> int:
+        """Move forward by `count` bits, and return the position before, in bits.
+
+        Raises:
+            DataError: fewer than `count` bits are left.
+        """
         place = self._place
         self._place += count
         if self._place > 8 * len(self._content):

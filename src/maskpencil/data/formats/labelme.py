@@ -1,4 +1,4 @@
-"""Read and write labelme: a JSON with shapes for each image, beside it or in another folder; also AnyLabeling's files.
+"""Read and write labelme and AnyLabeling: a JSON with shapes for each image, beside the image or in another folder.
 
 Source: https://github.com/wkentaro/labelme, `labelme/_label_file.py`. How shapes are drawn: `labelme_shapes`.
 """
@@ -57,22 +57,27 @@ from maskpencil.regions.find import Ring
 KEYS = ("shapes", "imagePath")
 SUFFIX = ".json"
 INSET = 0.01
-"""The distance in pixels from the edges of pixels at which polygons are written."""
+"""The distance in pixels by which written polygons are moved inward from the edges of pixels, see `write_labelme`."""
 
 PEEKED = 2
-"""The number of JSON files that are examined; if none of them is labelme's, the folder is left to other readers."""
+"""The number of JSON files that are examined; if none of them is in labelme's format, the folder is not read."""
 
 KIND_FOLDERS = (*IMAGE_FOLDERS, *MASK_FOLDERS, "json", "jsons", "labelme")
-"""Names of folders for a kind of file, which are no part of the names of pairs."""
+"""Names of folders that hold one kind of file; they are left out of the names of pairs."""
 
 SPLIT_OF = {alias: split for split, aliases in SPLIT_ALIASES.items() for alias in aliases}
 
 
 @dataclass(frozen=True)
 class _File:
-    """The content of a JSON file: the image's name, its (height, width) if given, and the shapes, from bottom to top.
+    """The content of a labelme file.
 
-    `has_image` is whether the JSON holds a copy of the image.
+    Attributes:
+        path: the JSON file.
+        image: the path of the image in the file, which may be empty.
+        size: the (height, width) in pixels that the file states; None if the file does not state a size.
+        shapes: the shapes, from bottom to top.
+        has_image: whether the file holds a copy of the image (`imageData`).
     """
 
     path: Path
@@ -85,15 +90,19 @@ class _File:
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if JSON files below it have the keys `shapes` and `imagePath`; otherwise return None.
 
-    If the folder `images` is given, images are searched for only there. Otherwise an image is searched for at
-    `imagePath` relative to the JSON file, then in folders near the JSON file, then anywhere below `root` by its name,
-    see `ImageSearch`, then by the name of the JSON file. If no image is found, the copy in the JSON file (`imageData`)
-    is written into the cache. Files in folders named after splits, such as train, belong to these splits. The classes
-    are the labels, sorted; later shapes lie over earlier ones. A pixel belongs to a shape if its center does; lines are
-    `LINE_WIDTH` pixels thick, points are discs of `POINT_RADIUS`.
+    Files in folders named after splits, such as train, belong to these splits. The classes are the labels, sorted,
+    after the background. Later shapes are drawn over earlier shapes. A pixel belongs to a shape if its center is inside
+    the shape. Lines are `LINE_WIDTH` pixels thick, points are discs with the radius `POINT_RADIUS`. If an image is
+    missing, its copy in the JSON file (`imageData`) is written into the cache and used.
+
+    Args:
+        root: the data folder.
+        images: the folder of the images. If None, an image is searched for at `imagePath` relative to the JSON file,
+            then in folders near the JSON file, then anywhere below `root` by its name, see `ImageSearch`, and finally
+            by the name of the JSON file.
 
     Raises:
-        DataError: a file is not in labelme's format, two files name one image, or all images are missing.
+        DataError: a file is not in labelme's format, two files name the same image, or all images are missing.
     """
     below = list(files_below(root, {SUFFIX, *IMAGE_SUFFIXES}))
     annotations = [path for path in below if path.suffix.lower() == SUFFIX]
@@ -133,20 +142,30 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
 def _is_labelme(path: Path) -> bool:
     try:
         return _content(path) is not None
-    except DataError:  # damaged, although it has the keys
+    except DataError:  # a damaged file with the keys is reported later
         return True
 
 
 def _content(path: Path) -> Entry | None:
-    """Return the content of a JSON file in labelme's format, or None for another file."""
+    """Return the content of a JSON file with the keys of labelme; None for any other file.
+
+    Raises:
+        DataError: the file contains the keys but is not valid JSON.
+    """
     content = read_json(path) if mentions(path, KEYS) else None
     is_labelme = isinstance(content, dict) and all(key in content for key in KEYS)
     return Entry.of(path, "", content) if is_labelme else None
 
 
 def _read(content: Entry, problems: Problems) -> _File:
+    """Return the checked content of a labelme file; shapes without an area are collected in `problems`.
+
+    Raises:
+        DataError: a field or a shape is not in labelme's format; if there are several errors, all except the last are
+            collected in `problems`.
+    """
     image = content.fields["imagePath"]
-    if not isinstance(image, str):  # if empty, the image is found by the name of the JSON
+    if not isinstance(image, str):  # it may be empty: the image then has the name of the JSON
         raise content.wrong("imagePath", "the name of the image's file")
     size = content.size("imageHeight", "imageWidth")
     shapes, errors = [], []
@@ -164,7 +183,11 @@ def _read(content: Entry, problems: Problems) -> _File:
 def _with_images(
     root: Path, files: Sequence[_File], images: "_Images", problems: Problems
 ) -> tuple[list[tuple[_File, Path]], tuple[str, ...]]:
-    """Return the labelme files with their images, and a note if images exist only inside labelme files."""
+    """Find the image of each labelme file, and return pairs (file, image) and notes.
+
+    Images that exist only inside labelme files are written into the cache; a note states their number. Files whose
+    image is missing are left out.
+    """
     paired: list[tuple[_File, Path]] = []
     alone: list[_File] = []
     for file in files:
@@ -192,7 +215,13 @@ def _with_images(
 
 
 def _write_images(root: Path, files: Sequence[Path], folder: Path) -> tuple[str, ...]:
-    """Write the images inside the labelme files into `folder`, named as these files; return a note on their number."""
+    """Write the images inside labelme files into `folder`, and return a note on the number of images.
+
+    Args:
+        root: the data folder.
+        files: the labelme files.
+        folder: the folder to write; an image gets the path of its labelme file below `root`, with another suffix.
+    """
     count = 0
     for path in files:
         content = _content(path)
@@ -221,7 +250,7 @@ SUFFIX_OF = {
 
 
 class _Images:
-    """A search for the images that labelme files name."""
+    """Finds the images that labelme files name."""
 
     def __init__(self, search: ImageSearch) -> None:
         self._search = search
@@ -230,7 +259,7 @@ class _Images:
         self._folders: dict[Path, list[Path]] = {}
 
     def find(self, file: _File) -> Path | None:
-        """Return the image of a labelme file; None if it is missing."""
+        """Return the image of a labelme file; None if the image is missing."""
         folder = file.path.parent
         if folder not in self._folders:
             self._folders[folder] = self._folders_for(folder)
@@ -239,10 +268,10 @@ class _Images:
         return image or own or (self._search.alike(file.path.stem) if self._search.given else None)
 
     def _folders_for(self, folder: Path) -> list[Path]:
-        """Return the folders to search first for the images that the labelme files in `folder` name.
+        """Return the folders to search first for the images of the labelme files in `folder`.
 
-        These are the folder itself, the same path with a folder of images in place of a folder of labels, such as
-        images/train for labels/train, then the parent folder and the root.
+        These are `folder` itself; the same path with a folder of images in place of a folder of labels, such as
+        images/train for labels/train; the parent folder; and the root.
         """
         folders = [folder]
         parts = folder.relative_to(self._root).parts
@@ -259,6 +288,10 @@ class _Images:
 def _add_all(
     found: Found, root: Path, paired: Sequence[tuple[_File, Path]], labels: Labels, problems: Problems
 ) -> None:
+    """Add the pairs of all labelme files to `found`.
+
+    If two files name the same image, the error is collected in `problems`, and the image is left out.
+    """
     first: dict[Path, Path] = {}
     doubled = set()
     headers = {image: known_header(image) for _, image in paired}
@@ -294,18 +327,18 @@ def _drawing(
 
     Args:
         file: the labelme file.
-        header: the header of its image; None if it cannot be read.
+        header: the header of its image; None if the image cannot be read.
         reading: the coordinate system of the shapes if the width and height in the file are the height and width of
             the image as shown, see `orientation.Exchanged`; else None.
         labels: the classes of the labels.
-        problems: collects shapes that extend beyond the image.
+        problems: collects the shapes that extend beyond the image.
 
     Raises:
         DataError: the size of the image is unknown.
     """
     size = header.shown_size if header and (reading or not file.size) else file.size
     if size is None:
-        raise DataError(f"{file.path}: states no image size, and its image cannot be read; replace the image")
+        raise DataError(f"{file.path}: does not state a size, and its image cannot be read; replace the image")
     shapes: list[Outline] = []
     for each in file.shapes:
         shape = as_shown(each.shape, reading, header) if header and reading else each.shape
@@ -316,6 +349,11 @@ def _drawing(
 
 
 def _add(found: Found, root: Path, file: _File, image: Path, drawing: Drawing) -> None:
+    """Add the pair of a labelme file to `found`.
+
+    The first folders of the file's path may name its split and a kind of file; they are left out of the pair's name
+    unless another pair of the split has the shorter name.
+    """
     split, name = "", file.path.relative_to(root).with_suffix("").as_posix()
     *folders, stem = name.split("/")
     while folders and ((word := folders[0].lower()) in KIND_FOLDERS or (not split and word in SPLIT_OF)):
@@ -327,6 +365,7 @@ def _add(found: Found, root: Path, file: _File, image: Path, drawing: Drawing) -
 
 
 def _rules(paired: Sequence[tuple[_File, Path]]) -> list[str]:
+    """Return notes on how lines and points are drawn, if there are any."""
     kinds = {shape.kind for file, _ in paired for shape in file.shapes}
     rules = []
     if kinds & {"line", "linestrip"}:
@@ -337,19 +376,20 @@ def _rules(paired: Sequence[tuple[_File, Path]]) -> list[str]:
 
 
 VERSION = "5.5.0"
-"""The release of labelme whose format the writer uses."""
+"""The version of labelme whose format is written."""
 
 
 @contextmanager
 def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
-    """Write copies of the images, `OUT/[SPLIT/]NAME.json` beside each, and `classes.yaml` with order and colors.
+    """Write copies of the images, `[SPLIT/]NAME.json` beside each copy, and `classes.yaml`.
 
-    It is used as a context manager, see `base.Writer`.
+    This is a context manager, see `base.Writer`. `classes.yaml` stores the order and colors of the classes.
 
-    A shape is the outline of a 4-connected set of pixels of one class, moved inward by `INSET` pixels. Thus labelme,
-    which truncates coordinates and draws the outline as well, fills exactly these pixels. A shape also fills its holes,
-    so the largest shapes come first, and the shapes in the holes are drawn over them. Pixels outside all shapes are
-    read as one class (see `undrawn_class`), which is therefore drawn only where it fills a hole of another shape.
+    A shape is the outline of a 4-connected set of pixels of one class, moved inward by `INSET` pixels. This way
+    labelme, which truncates coordinates and also draws the outline, fills exactly these pixels. A shape also fills its
+    holes, so the largest shapes come first, and the shapes in their holes are drawn over them. Pixels outside all
+    shapes are read as one class, see `undrawn_class`. Shapes of this class are written only where they fill a hole of
+    another shape.
     Ignored pixels have the label `__ignore__`. Shapes that meet at corners have the same group_id.
 
     Raises:
@@ -382,7 +422,7 @@ def write_labelme(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
 
 @dataclass(frozen=True)
 class _Part:
-    """One polygon of a region. A labelme shape has no holes, so readers fill the polygon's holes as well."""
+    """A polygon of a region: its outer ring and its holes, which labelme fills, since its shapes have no holes."""
 
     region: Region
     outer: Ring
@@ -396,13 +436,20 @@ class _Part:
 
 
 def _shapes(label_map: LabelMap, labels: ClassSet, undrawn: int) -> list[dict[str, Any]]:
+    """Return the field `shapes` for a label map, the largest shapes first.
+
+    Args:
+        label_map: the label map, (H, W).
+        labels: the classes, followed by the class of ignored pixels.
+        undrawn: the class index of pixels outside all shapes, or `IGNORE_INDEX`.
+    """
     ignored = len(labels) - 1
     numbers = np.where(label_map == IGNORE_INDEX, ignored, label_map).astype(np.uint8)
     background = ignored if undrawn == IGNORE_INDEX else undrawn
     parts = [
         _Part(region, outer, holes) for region in find_regions(numbers, labels) for outer, *holes in region.polygons
     ]
-    # two polygons are disjoint, or one lies in a hole of the other, so the later one covers no pixel of the earlier
+    # two polygons are disjoint, or one is in a hole of the other, so a later polygon covers no pixel of an earlier one
     covered = _covered([part for part in parts if part.region.class_index != background], label_map.shape)
     drawn = [part for part in parts if part.region.class_index != background or covered[_pixel_in(part.outer)]]
     return [
@@ -419,9 +466,13 @@ def _shapes(label_map: LabelMap, labels: ClassSet, undrawn: int) -> list[dict[st
 
 
 def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return a boolean mask (H, W) of the pixels in the parts that have holes, including the pixels in the holes.
+    """Return a boolean mask (H, W) of the pixels in parts that have holes, including the pixels in these holes.
 
-    Parts without holes are left out, since no other part can lie inside them.
+    Parts without holes are left out, since no other part can be inside them.
+
+    Args:
+        parts: the polygons.
+        size: the (height, width) of the image.
     """
     covered = np.zeros(size, dtype=bool)
     for part in parts:
@@ -432,16 +483,19 @@ def _covered(parts: Sequence[_Part], size: tuple[int, int]) -> npt.NDArray[np.bo
 
 
 def _inset(ring: Ring) -> list[list[float]]:
-    """Return the points of an outer ring, which runs clockwise along pixel edges, moved inward by `INSET` pixels."""
+    """Move an outer ring, which runs clockwise along the edges of pixels, inward by `INSET` pixels.
+
+    Returns the points [x, y] of the moved ring.
+    """
     corners = np.array(ring)
     ahead = np.sign(np.roll(corners, -1, axis=0) - corners)  # (n, 2): the direction of the edge after each corner
     both = np.sign(ahead + np.roll(ahead, 1, axis=0))
-    inward = np.stack([-both[:, 1], both[:, 0]], axis=1)  # the inside is on the right of either edge
+    inward = np.stack([-both[:, 1], both[:, 0]], axis=1)  # the inside of the ring is on the right of both edges
     points: list[list[float]] = np.round(corners + INSET * inward, 2).tolist()
     return points
 
 
 def _pixel_in(ring: Ring) -> tuple[int, int]:
-    """Return the (row, column) of a pixel in the polygon: the leftmost pixel of the polygon's top row."""
+    """Return the (row, column) of a pixel inside an outer ring: the leftmost pixel of the top row."""
     y, x = min((y, x) for x, y in ring)
     return y, x

@@ -15,16 +15,16 @@ from maskpencil.regular_files import read_lines
 
 IMAGE, MASK, NAMES = "img.png", "label.png", "label_names.txt"
 MAX_SAMPLED = 20
-"""The largest number of folders that are examined to recognize a data set."""
+"""The largest number of subfolders that are examined to recognize a data set."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if folders in it hold img.png, label.png and label_names.txt; otherwise return None.
+    """Read `root` if its subfolders hold img.png, label.png and label_names.txt; otherwise return None.
 
-    The number of a class is its line in label_names.txt, from 0; 255 is ignored.
+    The mask value of a class is its line number in label_names.txt, from 0; pixels with the value 255 are ignored.
 
     Raises:
-        DataError: two folders number their classes differently, or the names are not valid class names.
+        DataError: two subfolders number their classes differently, or the names are not valid class names.
     """
     folders = [path for path in sorted(root.iterdir()) if path.is_dir()] if root.is_dir() else []
     if not any((folder / MASK).is_file() and (folder / NAMES).is_file() for folder in folders[:MAX_SAMPLED]):

@@ -1,4 +1,4 @@
-"""Turn labelme's shapes into polygons and bitmaps, and collect shapes without an area.
+"""Convert labelme's shapes to polygons and bitmaps, and collect shapes without an area.
 
 Source: https://github.com/wkentaro/labelme, `labelme/_utils/_shape.py`; for shapes of four points
 https://github.com/CVHub520/X-AnyLabeling/blob/main/docs/en/user_guide.md
@@ -22,12 +22,15 @@ from maskpencil.plain_text import counted
 
 LINE_WIDTH = 10
 POINT_RADIUS = 5
-"""Line width and point radius in pixels, as labelme draws them."""
+"""The width of lines and the radius of points in pixels, as labelme draws them."""
 
 
 @dataclass(frozen=True)
 class LabeledShape:
-    """A shape of type `kind` with its label; its class is set when all labels are known."""
+    """A shape with its label; `kind` is labelme's `shape_type`, such as "circle".
+
+    The `class_index` of `shape` is set later, when all labels are known.
+    """
 
     label: str
     kind: str
@@ -35,10 +38,9 @@ class LabeledShape:
 
 
 def read_shape(entry: Entry, problems: Problems) -> list[LabeledShape]:
-    """Read an entry of `shapes`: one shape, or several that make up a line.
+    """Return the shape in an entry of `shapes`, as a list: lines and sets of points consist of several shapes.
 
-    If the entry has no area, such as a polygon of two points, the list is empty, and the entry is collected in
-    `problems`.
+    If the entry has no area, such as a polygon of two points, the list is empty, and the entry is added to `problems`.
 
     Raises:
         DataError: the entry is not in labelme's format.
@@ -64,10 +66,14 @@ def read_shape(entry: Entry, problems: Problems) -> list[LabeledShape]:
 
 
 def _bitmap(entry: Entry, points: Points) -> Bitmap:
-    """Decode a mask: a PNG in base64; `points` (2, 2) are (x, y) of the first and last pixel of its box.
+    """Decode the mask of an entry, a PNG in base64.
+
+    Args:
+        entry: the entry.
+        points: (2, 2), the (x, y) of the upper left and of the lower right pixel of the mask's box.
 
     Raises:
-        DataError: the PNG cannot be read, or the size of the mask is not that of its box.
+        DataError: the PNG cannot be read, or the mask and its box differ in size by more than a pixel.
     """
     encoded = entry.fields.get("mask")
     if not isinstance(encoded, str):
@@ -82,7 +88,8 @@ def _bitmap(entry: Entry, points: Points) -> Bitmap:
         raise DataError(f"{entry}: its mask is not base64 ({error}); export it again") from error
     left, top, right, bottom = map(int, np.round(points.astype(np.float64)).ravel())
     height, width = mask.shape
-    if abs(bottom - top + 1 - height) > 1 or abs(right - left + 1 - width) > 1:  # some tools' boxes are half open
+    # some tools write the end of the box one pixel further
+    if abs(bottom - top + 1 - height) > 1 or abs(right - left + 1 - width) > 1:
         raise DataError(
             f"{entry}: its mask is {width} x {height} pixels, but its box is {right - left + 1} x {bottom - top + 1}; "
             "export it again"
@@ -107,7 +114,7 @@ def _circle(points: Points) -> list[Points]:
 
 
 def _strip(points: Points) -> list[Points]:
-    """Return the rings of a line of width `LINE_WIDTH`: a rectangle for each segment and a disc at each inner point."""
+    """Return the rings of a line `LINE_WIDTH` pixels wide: a rectangle for each segment, a disc at each inner point."""
     corners = points.astype(np.float64)
     rings = [_disc(x, y, LINE_WIDTH / 2) for x, y in corners[1:-1]]
     for start, end in pairwise(corners):
@@ -142,4 +149,4 @@ _KINDS: dict[str, tuple[range | tuple[int, ...], Callable[[Points], list[Points]
     "point": ((1,), _dots),
     "points": (_from(1), _dots),
 }
-"""The allowed numbers of points of each shape type, and the function that turns the points into rings."""
+"""The allowed numbers of points of each shape type, and a function that returns the rings of its polygons."""

@@ -17,17 +17,17 @@ from maskpencil.errors import DataError
 
 IMAGES, NAMES = "JPEGImages", "class_names.txt"
 MASKS = ("SegmentationClassPNG", "SegmentationClass")
-"""The folders of masks; before version 5.3, SegmentationClass/ holds arrays."""
+"""The folders that may hold masks; before labelme 5.3, SegmentationClass/ holds arrays instead."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if it holds JPEGImages/, class_names.txt and masks of old or new versions; otherwise return None.
+    """Read `root` if it holds JPEGImages/, class_names.txt and a folder of masks, see `MASKS`; otherwise return None.
 
-    The number of a class is its line in class_names.txt, from 0; 255 is ignored. The overlays, arrays (.npy) and masks
-    of objects are left out.
+    The mask value of a class is its line number in class_names.txt, from 0, where a first line `__ignore__` does not
+    count. Pixels with the value 255 are ignored. Overlays, arrays (.npy) and masks of objects are left out.
 
     Raises:
-        DataError: there are only arrays (.npy), the names are not valid class names, or no image has its mask.
+        DataError: the masks are only arrays (.npy), the names are not valid class names, or no image has a mask.
     """
     folders = [root / name for name in MASKS if (root / name).is_dir()]
     if not (root / IMAGES).is_dir() or not (root / NAMES).is_file() or not folders:

@@ -1,4 +1,4 @@
-"""Read LabelMe, the web tool of MIT: an XML with the objects of each image, and PNG masks of objects drawn by brush.
+"""Read LabelMe, the web tool of MIT: an XML file with the objects of each image, and PNG masks of brushed objects.
 
     Images/scenes/1.jpg
     Annotations/scenes/1.xml    <annotation><filename>1.jpg</filename><object><name>car</name><polygon><pt><x>4</x>...
@@ -27,10 +27,10 @@ KEYS = (b"<annotation>", b"<filename>")
 OBJECT_KEYS = (b"<pt>", b"<segm>", b"LabelMe Webtool")
 TAG = "annotation"
 FILE_TAGS = ("mask", "scribble_name")
-"""The tags of elements that name the mask files of objects."""
+"""The tags of the elements that hold the names of an object's mask files."""
 
 IMAGES = "Images"
-"""The folder of images beside `Annotations/`, both with the same folders inside."""
+"""The folder of images beside `Annotations/`; both have the same subfolders."""
 
 PUT = "put the images beside the XML files"
 
@@ -38,8 +38,11 @@ PUT = "put the images beside the XML files"
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if XML files below it are in LabelMe's format; otherwise return None.
 
-    Polygons and brushed masks are drawn in the order of the file; objects that are marked as deleted are left out. The
-    images are below `root`, or below `images`, if given.
+    Polygons and brushed masks are drawn in the order of the file; objects that are marked as deleted are left out.
+
+    Args:
+        root: the data folder.
+        images: the folder of the images; if None, images are searched for below `root`.
 
     Raises:
         DataError: an entry is not in LabelMe's format, or all images are missing.
@@ -95,6 +98,7 @@ def _add(entry: Entry, element: Element, found: DrawnImages, masks: dict[str, Pa
 
 
 def _content(element: Element) -> object:
+    """Return the tag, text and children of an element, for comparing the annotations of two entries."""
     return element.tag, element.text.strip(), [_content(child) for child in element.children]
 
 
@@ -104,6 +108,16 @@ def _size(entry: Entry, element: Element) -> tuple[int, int] | None:
 
 
 def _shapes(one: Entry, element: Element, masks: dict[str, Path]) -> Iterator[Polygon | Bitmap | None]:
+    """Yield the polygons and masks of an object, or None for a polygon or mask without an area.
+
+    Args:
+        one: the object, for messages.
+        element: the element of the object.
+        masks: all PNG files of the data set by their names.
+
+    Raises:
+        DataError: a coordinate is not a number, or a mask file is missing or cannot be read.
+    """
     for child in element.children:
         if child.tag == "polygon":
             points = [(_number(one, pt, "x"), _number(one, pt, "y")) for pt in child.children if pt.tag == "pt"]
@@ -113,10 +127,10 @@ def _shapes(one: Entry, element: Element, masks: dict[str, Path]) -> Iterator[Po
 
 
 def _brushed(one: Entry, name: str, masks: dict[str, Path]) -> Bitmap | None:
-    """Return the area that an object's mask file shows; None if it is empty.
+    """Return the white pixels of an object's mask file; None if there are none.
 
     Args:
-        one: the object.
+        one: the object, for messages.
         name: the name of the mask file.
         masks: all PNG files of the data set by their names.
 
