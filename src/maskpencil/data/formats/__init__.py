@@ -148,9 +148,9 @@ def recognize_annotations(root: Path, images: Path) -> Recognized | None:
 
 
 def _whole(root: Path, recognize: Callable[[], Recognized | None]) -> Recognized | None:
-    """Call `recognize`, and report a JSON file below `root` that was cut short if such a file may explain the result.
+    """Call `recognize`, and if annotations may be missing, check that no JSON file below `root` was cut short.
 
-    Readers skip a JSON file that was cut short, so its annotations would be missing without notice. The files are
+    Readers skip a JSON file that was cut short, so its annotations would be missing without notice. The JSON files are
     checked in two cases: `recognize` raises an error whose message does not name a JSON file, or masks are drawn from
     annotations and some images have no annotations. The symbolic links whose targets do not exist are added to the
     message of an error of `recognize`.

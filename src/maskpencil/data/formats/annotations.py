@@ -434,10 +434,10 @@ def classes_of_labels(root: Path, labels: Sequence[str]) -> Labels:
 
 
 def undrawn_class(folder: Path) -> int:
-    """Return the class index that pixels outside all shapes have by the classes.yaml in `folder`, see `Labels`.
+    """Return the class index of pixels outside all shapes, see `Labels`, for the classes.yaml in `folder`.
 
-    Writers call this function, since they need not draw shapes of this class. The result is `IGNORE_INDEX` if the
-    classes.yaml has no background class, and 0 if there is no classes.yaml.
+    Writers call this function, since they need not draw shapes of this class. The result is 0 if there is no
+    classes.yaml, and `IGNORE_INDEX` if the classes.yaml has no background class.
     """
     return classes_of_labels(folder, ()).background
 

@@ -30,7 +30,7 @@ class Recognized:
         layout: the pairs of images and masks by split.
         encoding: the most likely encoding, which maps mask values to classes.
         others: encodings that copies of the data set use. The first encoding that fits all masks is used.
-        published: whether the data set is a public data set. If no encoding fits any of its masks, such a data set is
+        published: whether the data set is a public data set. A public data set in which no mask fits an encoding is
             read as a copy with other classes, which a classes.yaml must name, see `known.choose_encoding`.
     """
 

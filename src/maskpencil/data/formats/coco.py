@@ -254,8 +254,8 @@ class _Reader:
             file: the COCO file.
             entry: the entry of the image in the COCO file.
             header: the header of the image file; None if it cannot be read.
-            reading: the coordinate system of the outlines if the width and height in the file are the height and width
-                of the image as shown, see `orientation.Exchanged`; else None.
+            reading: the coordinate system of the outlines if the file exchanges the height and width of the image as
+                shown, see `orientation.Exchanged`; otherwise None.
 
         Raises:
             DataError: the size of the image is unknown, or run lengths are of another size.
@@ -291,7 +291,7 @@ class ImageFolders:
         """Return the folders where the images of the JSON file `path` may be, the most likely first.
 
         These are the folders above the file, up to `root`, and their subfolders with usual names of image folders, such
-        as images. If such a folder has a subfolder named after the file or after `split`, this subfolder and its own
+        as images. If one of these has a subfolder named after the file or after `split`, this subfolder and its own
         image folders are included and come before it.
 
         Args:

@@ -1,7 +1,7 @@
 """Read COCO panoptic: a JSON with `segments_info`, and for each image a PNG whose colors are the ids of segments.
 
     annotations/panoptic_train2017.json     {"annotations": [{"image_id": 9, "file_name": "9.png", "segments_info": ...
-    annotations/panoptic_train2017/9.png    red + 256 green + 65536 blue is the id of a segment, 0 is no segment
+    annotations/panoptic_train2017/9.png    red + 256 green + 65536 blue is the id of a segment, 0 means no segment
     train2017/9.jpg
 
 Source: https://cocodataset.org/#format-data and https://github.com/cocodataset/panopticapi
@@ -73,7 +73,7 @@ class PanopticMask(Drawing):
 
 
 def read_ids(png: Path) -> npt.NDArray[np.int64]:
-    """Read a panoptic PNG, and return the segment id of each pixel, (H, W) int64; 0 is no segment.
+    """Read a panoptic PNG, and return the segment id of each pixel, (H, W) int64; 0 means no segment.
 
     Raises:
         ImageError: the PNG cannot be read, or is partly transparent.

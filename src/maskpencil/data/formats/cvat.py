@@ -133,7 +133,7 @@ def write_cvat(root: Path, classes: ClassSet) -> Iterator[AddImage]:
     class_colors = np.zeros((256, 3), dtype=np.uint8)
     class_colors[: len(classes)] = form.classes.colors
     class_colors[IGNORE_INDEX] = IGNORE_COLOR
-    object_colors = np.zeros((256, 3), dtype=np.uint8)  # black is no object
+    object_colors = np.zeros((256, 3), dtype=np.uint8)  # black means no object
     for index, name in enumerate(classes.names):
         if name != BACKGROUND:
             object_colors[index] = voc_color(index + 1)

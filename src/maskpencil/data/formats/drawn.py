@@ -80,7 +80,7 @@ class _Drawn:
 
     Attributes:
         entry: the entry in the annotation file.
-        split: the split that the format names, "" if it names none.
+        split: the split that the annotation file states, "" if it states no split.
         areas: the labeled areas, from bottom to top.
         size: the (height, width) in pixels that the entry states; None if the entry does not state a size.
     """
@@ -191,7 +191,7 @@ class DrawnImages:
             image: the image.
             entry: the entry.
             areas: the labeled areas; later areas are drawn over earlier areas.
-            split: the split that the format names, "" if it names none.
+            split: the split that the annotation file states, "" if it states no split.
             size: the (height, width) in pixels that the entry states; None if the entry does not state a size.
             same: the annotations, which must be equal in all entries of the image; if None, all fields of the entries
                 must be equal.
@@ -281,8 +281,8 @@ class DrawnImages:
             image: the image.
             own: its areas.
             header: the header of the image; None if it cannot be read.
-            reading: the coordinate system of the areas if the width and height in the entry are the height and width of
-                the image as shown, see `orientation.Exchanged`; else None.
+            reading: the coordinate system of the areas if the entry exchanges the height and width of the image as
+                shown, see `orientation.Exchanged`; otherwise None.
             labels: the classes of the labels.
 
         Raises:

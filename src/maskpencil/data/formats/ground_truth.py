@@ -120,7 +120,7 @@ def _find(search: ImageSearch, address: str, source: Path) -> Path | None:
 
 
 def _failed(entry: Entry) -> bool:
-    """Return whether the labeling of the image of a line failed, so that the image has no mask."""
+    """Return whether the labeling job failed for the image of a line, which therefore has no mask."""
     metadata = [value for key, value in entry.fields.items() if key.endswith(METADATA) and isinstance(value, dict)]
     return any("failure-reason" in each for each in metadata) and not any(COLORS in each for each in metadata)
 

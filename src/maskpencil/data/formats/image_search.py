@@ -57,9 +57,9 @@ class ImageSearch:
     ) -> Path | None:
         """Find the image that the annotation file `source` calls `name`.
 
-        The image is searched for in `folders`, and then in all folders except folders of other splits. In this second
-        search its name may differ in case, in the suffix, in quoted characters (%20) or by the prefix of Label Studio's
-        uploads.
+        The image is searched for in `folders`, and then in all folders except folders of masks and of other splits. In
+        this second search its name may differ in case, in the suffix, in quoted characters (%20) or by the prefix of
+        Label Studio's uploads.
 
         Return None if the image is missing, or if several images match equally well in the second search.
 
@@ -170,7 +170,7 @@ class ImageSearch:
     def candidates(self, name: str, split: str = "", *, sure: bool = False) -> list[Path]:
         """Return the images whose paths match `name` best, several if they match equally well; [] if none matches.
 
-        The images with the most similar file name are chosen, and among these images those whose paths share the most
+        The images with the most similar file name are compared: the result are the images whose paths share the most
         folders with `name`.
 
         Args:

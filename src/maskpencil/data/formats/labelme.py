@@ -328,8 +328,8 @@ def _drawing(
     Args:
         file: the labelme file.
         header: the header of its image; None if the image cannot be read.
-        reading: the coordinate system of the shapes if the width and height in the file are the height and width of
-            the image as shown, see `orientation.Exchanged`; else None.
+        reading: the coordinate system of the shapes if the file exchanges the height and width of the image as shown,
+            see `orientation.Exchanged`; otherwise None.
         labels: the classes of the labels.
         problems: collects the shapes that extend beyond the image.
 

@@ -1,7 +1,7 @@
 """Read the output of labelme_json_to_dataset: a folder per image, with img.png, label.png and label_names.txt.
 
 Source: `labelme/cli/json_to_dataset.py` in https://github.com/wkentaro/labelme; labelme itself recommends other exports
-for data sets, since each file is converted separately, so that a number can mean other classes in other folders.
+for data sets: each file is converted separately, so a number can mean different classes in different folders.
 """
 
 from pathlib import Path
