@@ -275,7 +275,7 @@ MAPILLARY = [
         {"config.json": CONFIG} | {k: v for k, v in vistas().items() if "/images/" in k} | INSTANCES,
         None,
         (),
-        "number the objects of Mapillary Vistas, and labels/ with the masks of labels is missing",
+        "number objects, not classes, and labels/ with the class masks is missing",
     ),
     Report(
         "Oslandia/deeposlandia#83",

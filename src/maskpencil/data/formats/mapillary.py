@@ -1,4 +1,4 @@
-"""Read Mapillary Vistas 1.x and 2.0: `training/images/`, and the labels in `training/labels/` or `training/v2.0/`.
+"""Read Mapillary Vistas 1.x and 2.0: `training/images/`, with masks in `training/labels/` or `training/v2.0/labels/`.
 
 Source: Neuhold et al., "The Mapillary Vistas Dataset for Semantic Understanding of Street Scenes", ICCV 2017;
 https://www.mapillary.com/dataset/vistas and https://github.com/mapillary/mapillary_vistas
@@ -15,7 +15,7 @@ from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 
 FOLDERS = {"training": "train", "validation": "val", "train": "train", "val": "val"}
-"""The split of each folder; the folders have the published names, or the names that tools write."""
+"""Maps each folder name to its split: the published names first, then the names that tools write."""
 TESTING = "testing"
 IMAGES, LABELS, OBJECTS, PANOPTIC = "images", "labels", "instances", "panoptic"
 
@@ -24,8 +24,8 @@ IMAGES, LABELS, OBJECTS, PANOPTIC = "images", "labels", "instances", "panoptic"
 class Release:
     """A release of the data set.
 
-    `config` is the name of its file of label names. `folder` is the folder in each split that holds its masks: "v2.0"
-    for `training/v2.0/labels/`, "." for `training/labels/`.
+    `config` is the name of the JSON file that lists the label names. `folder` is the subfolder of each split folder
+    that holds `labels/`: "v2.0" for `training/v2.0/labels/`, "." for `training/labels/`.
     """
 
     config: str
@@ -33,19 +33,19 @@ class Release:
 
 
 RELEASES = (Release("config_v2.0.json", "v2.0"), Release("config_v1.2.json", "v1.2"), Release("config.json", "."))
-"""The releases, the newest first; the first release that is found is read."""
+"""The releases, the newest first; `recognize` reads the first release whose masks and file of label names exist."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if it has `training/images/` or `validation/images/`, and the labels and label names of a release.
+    """Read `root` if it has `training/images/` or `validation/images/`, and the masks and label names of a release.
 
-    Otherwise return None. Of several releases the newest is read. The masks of `instances/` and `panoptic/`, and
-    the images of `testing/`, which have no labels, are left out. Labels that the data set does not evaluate are
-    ignored.
+    Otherwise return None. If there are several releases, the newest is read. The masks in `instances/` and `panoptic/`
+    are left out, and so are the images in `testing/`, which have no masks. Pixels with a label that the data set does
+    not evaluate are ignored.
 
     Raises:
-        DataError: the file of label names is not in its format, no image has its mask, or there are only masks of
-            objects.
+        DataError: the file of label names has another format, no image has a mask, or all masks are in `instances/`,
+            whose values number objects.
     """
     there = [release for release in RELEASES if _has_labels(root, release)]
     named = [release for release in there if (root / release.config).is_file()]
@@ -76,12 +76,12 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _refuse_without_labels(root: Path) -> None:
-    """Refuse a data set whose only masks are `instances/`, which number objects.
+    """Raise an error for a data set whose only masks are in `instances/`; their values number objects, not classes.
 
-    A data set with `panoptic/` is accepted, since the reader of COCO panoptic reads it.
+    A data set with `panoptic/` raises no error, since `coco_panoptic.recognize` reads it.
 
     Raises:
-        DataError: there are only masks of objects.
+        DataError: `instances/` exists, but neither `labels/` nor `panoptic/`.
     """
     if not any((root / folder / IMAGES).is_dir() for folder in FOLDERS):
         return
@@ -91,13 +91,13 @@ def _refuse_without_labels(root: Path) -> None:
         panoptic = any((folder / PANOPTIC).is_dir() for folder in folders)
         if objects and not panoptic and config.is_file() and read_vistas_labels(config):
             raise DataError(
-                f"{objects}: its masks number the objects of Mapillary Vistas, and {LABELS}/ with the masks of labels "
-                f"is missing; unpack it from the data set as {objects.parent / LABELS}"
+                f"{objects}: its masks from Mapillary Vistas number objects, not classes, and {LABELS}/ with the class "
+                f"masks is missing; unpack {LABELS}/ from the data set to {objects.parent / LABELS}"
             )
 
 
 def _has_labels(root: Path, release: Release) -> bool:
-    """Return whether the folder of any split has images and the masks (`labels/`) of a release."""
+    """Return whether at least one split folder has both `images/` and the folder `labels/` of the release."""
     folders = [root / folder for folder in FOLDERS]
     return any((f / IMAGES).is_dir() and (f / release.folder / LABELS).is_dir() for f in folders)
 

@@ -2,9 +2,9 @@
 
 Phones store portrait photographs rotated by 90 degrees, with an EXIF entry that says how to rotate them for display.
 Tools that ignore EXIF write the size, the outlines, or both for the pixels as stored. If the width and height in
-an annotation file are the height and width of the image as shown, the outlines decide. If an outline extends beyond the
-size in the file, all outlines are in pixels of the image as shown. If an outline extends beyond the image as shown,
-they are not.
+an annotation file are the height and width of the image as shown, the outlines decide: if an outline extends beyond the
+size in the file, all outlines are in pixels of the image as shown; if an outline extends beyond the image as shown, the
+outlines are not in pixels of the image as shown.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,15 @@ from maskpencil.label_maps import turned_as_shown
 Outline = Polygon | RunLengths | Bitmap
 
 MARGIN = 0.02
-"""The distance, as a share of the image side, by which inaccurate outlines may extend beyond their image."""
+"""The distance by which inaccurate outlines may extend beyond their image, as a fraction of its height or width."""
 
 
 class Reading(Enum):
     """The coordinate system of the outlines in an annotation file.
 
-    `SHOWN`: pixels of the image as shown. `STORED`: pixels as stored. `STRETCHED`: fractions of the width and height as
-    shown, multiplied by the width and height as stored.
+    - `SHOWN`: pixels of the image as shown, that is after the EXIF rotation.
+    - `STORED`: pixels of the image as stored, before the EXIF rotation.
+    - `STRETCHED`: fractions of the width and height as shown, multiplied by the width and height as stored.
     """
 
     SHOWN = auto()
@@ -41,7 +42,8 @@ class Reading(Enum):
 class Exchanged:
     """An image whose width and height in the annotation file are its height and width as shown.
 
-    `given` is the (height, width) in the file.
+    `given` is the (height, width) in the annotation file, `header` the header of the image file, and `outlines` are the
+    outlines in the annotation file.
     """
 
     given: tuple[int, int]
@@ -50,7 +52,7 @@ class Exchanged:
 
     @property
     def turned(self) -> bool:
-        """Whether EXIF rotates the image by 90 degrees, so that the file states the size as stored."""
+        """Whether EXIF rotates the image by 90 degrees; `given` is then the size as stored."""
         return self.header.orientation >= 5
 
 
@@ -63,7 +65,7 @@ def are_exchanged(given: tuple[int, int] | None, header: Header | None) -> bool:
 
 
 def known_header(image: Path) -> Header | None:
-    """Return the header of an image, or None if it cannot be read; the error is reported when its pixels are read."""
+    """Return the header of an image, or None if the image cannot be read; reading its pixels later raises the error."""
     try:
         return read_header(image)
     except ImageError:
@@ -71,7 +73,10 @@ def known_header(image: Path) -> Header | None:
 
 
 def undecided(where: str, image: Exchanged) -> DataError:
-    """Return the error for an image whose outlines do not show their coordinate system; `where` begins the message."""
+    """Return the error for an image whose outlines do not show which coordinate system they use.
+
+    The message of the error begins with `where`, the file and the place in it.
+    """
     (height, width), (shown_height, shown_width) = image.given, image.header.shown_size
     what = f"{where} is {width} x {height} in the file, but the image is shown as {shown_width} x {shown_height}"
     if image.turned:
@@ -87,12 +92,15 @@ def undecided(where: str, image: Exchanged) -> DataError:
 
 
 def find_reading(images: Sequence[Exchanged], otherwise: Reading | None) -> Reading | None:
-    """Return the coordinate system of the outlines in a file; None if they do not show it, or contradict each other.
+    """Return the coordinate system of the outlines in an annotation file.
+
+    The result is None if the outlines fit several coordinate systems, contradict each other, or are not `SHOWN`
+    although EXIF does not rotate every image by 90 degrees.
 
     Args:
-        images: the images whose width and height the file exchanges.
-        otherwise: `STORED` or `STRETCHED`, whichever the tool writes, or None if the tool is unknown. It is the result
-            if the outlines show only that they are not `SHOWN`.
+        images: the images whose width and height are exchanged in the annotation file.
+        otherwise: the result if the outlines show only that they are not `SHOWN`: `STORED` or `STRETCHED`, whichever
+            the tool writes, or None if the tool is unknown.
     """
     votes = {vote for image in images for outline in image.outlines if (vote := _vote(image, outline))}
     if votes == {Reading.SHOWN}:
@@ -103,14 +111,15 @@ def find_reading(images: Sequence[Exchanged], otherwise: Reading | None) -> Read
 
 
 def _vote(image: Exchanged, outline: Outline) -> Reading | None:
-    """Return what an outline shows about its coordinate system; None if it may be in several, or fits none.
+    """Return the coordinate system that an outline shows; None if the outline fits several or does not fit any.
 
-    Run lengths show `SHOWN` or `STORED`. A polygon or bitmap shows either `SHOWN`, or only that it is not in pixels of
-    the image as shown; in this case the result is `STRETCHED`.
+    Run lengths show `SHOWN` or `STORED`, by their size. A polygon or bitmap shows either `SHOWN`, or only that it is
+    not in pixels of the image as shown; in the second case the result is `STRETCHED`.
     """
     shown = image.header.shown_size
     if isinstance(outline, RunLengths):
-        known = {image.header.size: Reading.STORED, shown: Reading.SHOWN}  # equal without EXIF
+        # without an EXIF rotation both keys are equal, and SHOWN remains
+        known = {image.header.size: Reading.STORED, shown: Reading.SHOWN}
         return known.get(outline.size)
     ends: tuple[float, float]
     if isinstance(outline, Bitmap):
@@ -123,15 +132,15 @@ def _vote(image: Exchanged, outline: Outline) -> Reading | None:
 
 
 def _reach(polygon: Polygon) -> tuple[float, float]:
-    """Return the largest y and the largest x of the points of a polygon, in pixels."""
+    """Return (largest y, largest x) of all points of a polygon, in pixels."""
     x, y = zip(*(ring.max(axis=0).tolist() for ring in polygon.rings), strict=True)
     return max(y), max(x)
 
 
 def reaches_out(polygon: Polygon, size: tuple[int, int]) -> bool:
-    """Return whether a polygon extends farther beyond an image of `size` (height, width) than inaccurate outlines do.
+    """Return whether a polygon extends beyond an image of `size` (height, width) by more than the tolerated distance.
 
-    The limit is `MARGIN` times the height or width; at the bottom and on the right it is at least 1 pixel.
+    The tolerated distance is `MARGIN` times the height or width, and at least 1 pixel at the bottom and on the right.
     """
     x, y = zip(*(ring.min(axis=0).tolist() for ring in polygon.rings), strict=True)
     return min(y) < -MARGIN * size[0] or min(x) < -MARGIN * size[1] or not _within(_reach(polygon), size)
@@ -143,7 +152,7 @@ def _within(ends: tuple[float, float], size: tuple[int, int]) -> bool:
 
 
 def as_shown(outline: Outline, reading: Reading, header: Header) -> Outline:
-    """Convert an outline in the coordinate system `reading` to pixels of the image as shown."""
+    """Convert an outline from the coordinate system `reading` to pixels of the image as shown."""
     if reading is Reading.SHOWN:
         return outline
     if isinstance(outline, Polygon):

@@ -1,7 +1,9 @@
 """Read the Oxford-IIIT Pet data set: `images/Abyssinian_1.jpg` and its trimap `annotations/trimaps/Abyssinian_1.png`.
 
-Source: Parkhi et al., "Cats and Dogs", CVPR 2012; https://www.robots.ox.ac.uk/~vgg/data/pets/ and the README in
-annotations.tar.gz: 1 is the pet, 2 the background, 3 the border between them, which is not classified
+A trimap is a mask of three values: 1 is the pet, 2 the background, and 3 the border between them, which has no class.
+
+Sources: Parkhi et al., "Cats and Dogs", CVPR 2012; https://www.robots.ox.ac.uk/~vgg/data/pets/ and the README in
+annotations.tar.gz
 """
 
 import re
@@ -32,12 +34,12 @@ ENCODING = MaskEncoding(
 def recognize(root: Path) -> Recognized | None:
     """Read `root` if it holds `images/` and `annotations/trimaps/` with the file names of the data set.
 
-    Otherwise, or if a trimap holds a 0, return None. The images in `annotations/trainval.txt` are used for training,
-    except one in five, which is used for validation; the images in `test.txt` are used for the test. Without both
-    lists, one in five of all images is used for validation.
+    Otherwise return None, also if one of the first `PEEKED` trimaps holds the value 0. The images in
+    `annotations/trainval.txt` become train and val, one in five of them val; the images in `annotations/test.txt`
+    become test. Without these lists, one in five of all images becomes val.
 
     Raises:
-        DataError: no image has its trimap, or a list cannot be read.
+        DataError: no image has a trimap, or a list cannot be read.
     """
     if not (root / IMAGES).is_dir() or not (root / TRIMAPS).is_dir():
         return None
@@ -62,16 +64,16 @@ def recognize(root: Path) -> Recognized | None:
 
 
 def _count_from_one(masks: Sequence[Path]) -> bool:
-    """Return whether the values in the first trimaps begin with 1, as published; in some copies they begin with 0."""
+    """Return whether no pixel of the first `PEEKED` masks is 0; some copies of the data set count the values from 0."""
     for path in masks[:PEEKED]:
-        with suppress(ImageError):  # reported when all masks are read
+        with suppress(ImageError):  # raised again when all masks are read
             if not read_mask_pixels(path).values.all():
                 return False
     return True
 
 
 def _add_listed(found: Found, split: str, path: Path, images: dict[str, Path], masks: dict[str, Path]) -> None:
-    """Add the pairs of a list file with lines "NAME CLASS SPECIES BREED", and report names without image or mask."""
+    """Add the pairs named by a list file of lines "NAME CLASS SPECIES BREED"; warn of names without image or mask."""
     absent = []
     for _, line in read_lines(path, "lines such as 'Abyssinian_100 1 1 1'"):
         name = line.split()[0]

@@ -10,7 +10,7 @@ from maskpencil.data.layout import Found, Layout, layout_of
 from maskpencil.errors import DataError
 
 NOT_UNDERSTOOD = "annotations-not-understood"
-"""The `kind` of the fault of entries that cannot be understood; images with such entries are not read."""
+"""The `kind` of the fault that lists entries that cannot be understood; their images are left out."""
 
 WITHOUT_AREA = "annotations-without-area"
 CLIPPED = "annotations-outside"
@@ -20,14 +20,15 @@ FIXED = "maskpencil check DATA --fix OUT writes the data without {}"
 
 @dataclass
 class Problems:
-    """The entries of annotation files that are left out or cut off, to be reported together.
+    """The entries of annotation files that are left out or cut off, collected to report them together.
 
     Attributes:
         errors: an error for each entry that cannot be understood. Such an entry may show an object, so its image is
             left out as well.
-        without_area: a description of each shape without an area, such as a polygon of 2 points, with its file and
-            place. The shape covers no pixel, so its image is kept.
-        clipped: a description of each shape that extends a little beyond its image and is cut off at its edge.
+        without_area: the file and place of each shape without an area, such as a polygon of 2 points. The shape
+            covers no pixel, so its image is kept.
+        clipped: the file and place of each shape that extends a little beyond its image; the shape is cut off at the
+            edge of the image.
     """
 
     errors: list[DataError] = field(default_factory=list)
@@ -43,7 +44,7 @@ class Problems:
             self.errors.append(error)
 
     def refuse(self) -> None:
-        """Raise the collected errors, if any, as one error.
+        """Raise one error for all collected errors; do nothing if there are none.
 
         Raises:
             DataError: an entry could not be understood.
@@ -57,8 +58,8 @@ class Problems:
         """Assign the pairs to splits by `layout.layout_of`, and report the collected entries as faults of the layout.
 
         Raises:
-            DataError: `layout.layout_of` finds no pairs, or a list names a missing file. If there are `errors`, these
-                are raised instead.
+            DataError: there are no pairs, or a list names a missing file. If there are collected `errors`, they are
+                raised instead.
         """
         self._not_understood(found)
         found.warn(
@@ -94,6 +95,6 @@ class Problems:
 
 
 def _parted(error: DataError) -> tuple[str, str]:
-    """Split an error message into the problem and the remedy, which may be ""."""
+    """Split an error message at its last "; " into the problem and the remedy; the remedy is "" if it is missing."""
     what, _, remedy = str(error).rpartition("; ")
     return (str(error), "") if not what or remedy.startswith("expected") else (what, remedy)

@@ -1,4 +1,4 @@
-"""Read KITTI Road and Roboflow's masks, recognized by the names of their files."""
+"""Read KITTI Road and the mask exports of Roboflow; both are recognized by their file and folder names."""
 
 import re
 from collections.abc import Mapping
@@ -14,31 +14,32 @@ from maskpencil.data.masks.encoding import MaskEncoding
 from maskpencil.errors import DataError
 
 KITTI_ROAD_CLASSES = ClassSet(("not road", "road"), ((0, 0, 0), (255, 0, 255)))
-"""The class road has the magenta of the masks; the class not road is black, since the red of the masks would hide the
-image."""
+"""The classes and their colors in overlays. The class road is magenta, as in the masks. The class not road is black
+instead of the red in the masks, since red would hide the image."""
 
 KITTI_ROAD_ENCODING = MaskEncoding(
     "color", KITTI_ROAD_CLASSES, codes={0xFF0000: 0, 0xFF00FF: 1, 0x000000: IGNORE_INDEX}
 )
-"""Red is not road, magenta is road, and black marks pixels that the benchmark does not evaluate."""
+"""In the masks red is not road, magenta is road, and black marks pixels that the benchmark does not evaluate."""
 
-# urban roads: unmarked (uu), marked with one lane per direction (um), and with several (umm)
+# urban roads: unmarked (uu), marked with one lane per direction (um), marked with several lanes per direction (umm)
 KITTI_ROAD_IMAGE = re.compile(r"(uu|umm?)_\d{6}")
 KITTI_ROAD_MASK = re.compile(r"(?P<road>uu|umm?)_(?P<task>road|lane)_(?P<number>\d{6})")
 
 
 def recognize_kitti_road(root: Path) -> Recognized | None:
-    """Read `root` if it, or the `training/` in it, holds `image_2/` and `gt_image_2/`; otherwise return None.
+    """Read `root` if `root` or `root/training/` holds `image_2/` and `gt_image_2/`; otherwise return None.
 
     `training/image_2/um_000000.png` has the mask `training/gt_image_2/um_road_000000.png`. Source: Fritsch, Kuehnl,
     Geiger, "A New Performance Measure and Evaluation Benchmark for Road Detection Algorithms", ITSC 2013;
     https://www.cvlibs.net/datasets/kitti/eval_road.php
 
     The data set has no splits: one in five images is set aside for validation, unless list files assign images to
-    splits, see `layout.layout_of`. The masks of the ego lane, `um_lane_*`, belong to another task and are left out.
+    splits, see `layout.layout_of`. The masks `um_lane_*`, which mark the lane of the vehicle, belong to another task
+    and are left out.
 
     Raises:
-        DataError: no image has its mask, or `root` is the folder `testing/`, whose masks were never published.
+        DataError: no image has a mask, or `root` is the folder `testing/`, whose masks were never published.
     """
     folder = next(
         (f for f in (root, root / "training") if (f / "image_2").is_dir() and (f / "gt_image_2").is_dir()), None
@@ -68,8 +69,8 @@ def recognize_kitti_road(root: Path) -> Recognized | None:
 def _refuse_kitti_testing(root: Path) -> None:
     if (root / "image_2").is_dir() and any(KITTI_ROAD_IMAGE.fullmatch(name) for name in image_files(root / "image_2")):
         raise DataError(
-            f"{root}: holds KITTI Road images in image_2/, but no gt_image_2/ with their masks, which the test set "
-            "does not have; open training/ instead"
+            f"{root}: holds images of KITTI Road in image_2/, but gt_image_2/ with their masks is missing, as in the "
+            "test set; open the folder training/ of the data set instead"
         )
 
 
@@ -80,12 +81,13 @@ ROBOFLOW_ENDING = "_mask"
 def recognize_roboflow(root: Path) -> Recognized | None:
     """Read `root` if its `train/`, `valid/` or `test/`, or `root` itself, holds `_classes.csv` and masks.
 
-    Else return None. The masks are `train/x_mask.png` beside `train/x.jpg`; the columns of `_classes.csv` are
-    `Pixel Value` and `Class`. The classes are numbered in the order of their pixel values; 255, if it is no class,
-    is ignored. Source: https://roboflow.com/formats/semantic-segmentation-masks-png
+    Otherwise return None. The mask of `train/x.jpg` is `train/x_mask.png`; the columns of `_classes.csv` are
+    `Pixel Value` and `Class`. Classes are numbered from 0 in the order of their pixel values. Pixels of 255 are ignored
+    unless `_classes.csv` gives the value 255 a class. Source:
+    https://roboflow.com/formats/semantic-segmentation-masks-png
 
     Raises:
-        DataError: a `_classes.csv` is not in its format, or the `_classes.csv` of two splits differ.
+        DataError: a `_classes.csv` has another format, or two splits have different classes or pixel values.
     """
     folders = {
         split: folder
@@ -116,11 +118,11 @@ def recognize_roboflow(root: Path) -> Recognized | None:
 
 
 def _without_table(root: Path, folders: Mapping[str, Path]) -> list[str]:
-    """Return the names of the split folders (such as `valid`) that hold masks but have no `_classes.csv`.
+    """Return the names of split folders (such as `valid`) that hold masks but no `_classes.csv`, sorted.
 
     Args:
         root: the folder of the data set.
-        folders: {split: folder} for the folders with a `_classes.csv`.
+        folders: {split: folder} for the splits that have a `_classes.csv`; other folders of these splits do not count.
     """
     others = {alias for split, aliases in SPLIT_ALIASES.items() if split not in folders for alias in aliases}
     return sorted(alias for alias in others if any((root / alias).glob(f"*{ROBOFLOW_ENDING}.*")))
