@@ -169,7 +169,7 @@ def test_lane_masks_alone_are_an_error_that_names_what_is_missing(root: Path) ->
 
 
 def test_the_testing_folder_is_an_error_that_names_the_other(root: Path) -> None:
-    with pytest.raises(DataError, match=r"testing: holds images of KITTI Road .* open the folder training/ of the data set instead"):
+    with pytest.raises(DataError, match=r"testing: holds images of KITTI Road .* open the folder training/ of the"):
         open_folder(root / "testing")
 
 

@@ -122,7 +122,7 @@ def test_the_kind_is_the_class_s_where_the_object_names_none(open_with) -> None:
     assert (drawn(open_with(bare)) == 1).sum() == 100
     old = {**bare, "shape": "polygon", "bitmap": None}
     assert (drawn(open_with(old)) == 1).sum() == 100
-    with pytest.raises(DataError, match=r"object 1: has no shape type, and neither has its class 'road'"):
+    with pytest.raises(DataError, match=r"object 1: has no shape type, and its class 'road' has no shape type either"):
         open_with({**bare, "classTitle": "road"})
 
 

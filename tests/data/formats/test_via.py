@@ -240,9 +240,7 @@ def test_regions_without_the_attribute_are_left_out_with_a_warning(open_with) ->
     assert warning.startswith(
         "warning: 4 regions without a value of 'class' left out (via.json: image 'a.png1': region"
     )
-    assert warning.endswith(
-        "what they show is read as background; give these regions a value in VIA, or remove their images"
-    )
+    assert warning.endswith("these regions are read as background; give them a value in VIA, or remove their images")
 
 
 def test_folders_named_for_splits_are_the_splits(save_files) -> None:

@@ -1,7 +1,7 @@
 """Read Supervisely: `meta.json` with the classes, and datasets with `img/NAME.jpg` and `ann/NAME.jpg.json`.
 
-Shapes are drawn as Supervisely's library draws them: points are whole pixels, and the pixels on the outer border of a
-shape belong to the shape, while the pixels on the border of a hole do not. Sources:
+Shapes are drawn as Supervisely's library draws them: points are whole pixels, the pixels on the outer border of a
+shape belong to the shape, and the pixels on the border of a hole belong to the hole. Sources:
 https://developer.supervisely.com/getting-started/supervisely-annotation-format and, in
 https://github.com/supervisely/supervisely, `supervisely/geometry/`
 """
@@ -25,7 +25,7 @@ from maskpencil.images import decoding, opened_image
 
 META, IMAGES, ANNOTATIONS = "meta.json", "img", "ann"
 DEPTH = 4
-"""The deepest level of folders that is searched: a dataset may lie in `datasets/` of another dataset."""
+"""The number of folder levels searched for `ann/`, from the root on; datasets may be in `datasets/` of a dataset."""
 
 KEYS = ("size", "objects")
 MAX_BITMAP_BYTES = 2**28
@@ -37,15 +37,16 @@ REDRAW = "draw them as polygons or masks, or remove them"
 TYPES_WITHOUT_AREA = frozenset({"line", "polyline", "point", "graph", "cuboid", "cuboid_2d"})
 
 HALF = 128
-"""The smallest level, 0 to 255, of pixels of an alpha mask that belong to the shape."""
+"""The smallest alpha, 0 to 255, at which a pixel of an alpha mask belongs to the shape."""
 
 
 def recognize(root: Path, images: Path | None = None) -> Recognized | None:
-    """Read `root`, or the project folders in it, if datasets hold `ann/` with Supervisely's JSON files.
+    """Read `root` if a dataset in it has a folder `ann/` with Supervisely's JSON files; otherwise return None.
 
-    Otherwise return None. Polygons, masks and rectangles are drawn in the order of the file. The classes are the
-    classes in meta.json, in their order and colors, or else the class titles of the shapes. A dataset named
-    after a split, such as train, is that split. The images are in `img/` beside `ann/`, or below `images`, if given.
+    `root` is a dataset, a project of several datasets, or a folder of projects. Polygons, masks and rectangles are
+    drawn in the order of the file. The classes of meta.json come first, in their order and colors; then follow class
+    titles that only shapes have. The images of a dataset named after a split, such as train, belong to that split. The
+    images are in `img/` beside `ann/`, or below `images`, if given.
 
     Raises:
         DataError: an entry is not in Supervisely's format, or all images are missing.
@@ -75,7 +76,7 @@ def _is_dataset(folder: Path) -> bool:
 
 
 def _meta_of(folder: Path, root: Path) -> Path | None:
-    """Return the nearest meta.json in the folders above `folder` up to `root`; None if it is missing."""
+    """Return the nearest meta.json in the folders above `folder`, up to `root`; None if there is no meta.json."""
     above = [place for place in folder.parents if place.is_relative_to(root)]
     return next((place / META for place in above if (place / META).is_file()), None)
 
@@ -90,7 +91,7 @@ def _read_meta(meta: Entry, kinds: dict[str, str], colors: dict[str, Color]) -> 
 
 def _add(content: Entry, found: DrawnImages, kinds: Mapping[str, str]) -> None:
     if not all(key in content for key in KEYS):
-        return  # another JSON in the folder
+        return  # a JSON file of another kind in the folder
     if "frames" in content or "framesCount" in content:
         found.leave_out(content, "files of videos", "export their frames as images")
         return
@@ -115,7 +116,9 @@ def _areas(entry: Entry, size: tuple[int, int], found: DrawnImages, kinds: Mappi
         found.leave_out(entry, f"{{shape|shapes}} of the type {kind}, which {{has|have}} no area,", REDRAW)
         return []
     if kind in ("any", "None", None):
-        raise DataError(f"{entry}: has no shape type, and neither has its class {title!r}; export the file again")
+        raise DataError(
+            f"{entry}: has no shape type, and its class {title!r} has no shape type either; export the file again"
+        )
     if kind not in _SHAPES:
         found.leave_out(entry, f"{{shape|shapes}} of the unknown type {shown(kind)}", REDRAW)
         return []
@@ -134,9 +137,13 @@ def _multipolygon(entry: Entry, size: tuple[int, int]) -> list[Bitmap | Polygon 
 
 
 def _filled(rings: Entry, size: tuple[int, int]) -> Bitmap | None:
-    """Return the mask of the pixels inside or on the outer ring, but not inside or on the ring of a hole.
+    """Return the mask of a polygon: the pixels inside or on the outer ring, but not inside or on the ring of a hole.
 
-    Return None if the mask is empty.
+    Return None if the outer ring has fewer than 3 points, or if the mask has no pixel.
+
+    Args:
+        rings: the object with the points of the rings, `exterior` and `interior`.
+        size: the (height, width) of the image, at which the mask is cut off.
     """
     import cv2  # slow to import
 
@@ -181,13 +188,17 @@ def _alpha_mask(entry: Entry, _size: tuple[int, int]) -> list[Bitmap | Polygon |
 
 
 def _placed(bitmap: Entry, *, least: int) -> Bitmap | None:
-    """Decode a mask: a PNG in base64, usually compressed by zlib, whose upper left pixel is at `origin`.
+    """Decode a mask: a PNG in base64, usually compressed by zlib.
 
-    Return None if it is empty.
+    Return None if no pixel belongs to the mask.
 
     Args:
-        bitmap: the object with the PNG and `origin`.
-        least: the smallest alpha (or brightness, if the PNG has no alpha), 0 to 255, of pixels in the mask.
+        bitmap: the object with the PNG and `origin`, the position [x, y] of its upper left pixel in the image.
+        least: the smallest alpha, 0 to 255, at which a pixel belongs to the mask; if the PNG has no alpha, the smallest
+            brightness.
+
+    Raises:
+        DataError: the PNG or `origin` is not in Supervisely's format.
     """
     origin = np.floor(bitmap.numbers("origin"))
     if len(origin) != 2:
@@ -199,7 +210,7 @@ def _placed(bitmap: Entry, *, least: int) -> Bitmap | None:
     try:
         unpacking = zlib.decompressobj()
         content = unpacking.decompress(packed, MAX_BITMAP_BYTES)
-    except zlib.error:  # some tools do not compress it
+    except zlib.error:  # some tools do not compress the PNG
         content = packed
     try:
         mask = _levels(content, str(bitmap)) >= least
@@ -209,7 +220,11 @@ def _placed(bitmap: Entry, *, least: int) -> Bitmap | None:
 
 
 def _levels(content: bytes, name: str) -> npt.NDArray[np.uint8]:
-    """Return the alpha (H, W) of an encoded image, or its brightness if it has no alpha; errors begin with `name`."""
+    """Return the alpha (H, W) of an encoded image, 0 to 255, or the brightness if the image has no alpha.
+
+    Raises:
+        ImageError: the image cannot be read; the message begins with `name`.
+    """
     with opened_image(content, name=name) as image, decoding(name):
         clear = image.has_transparency_data
         return np.asarray(image.convert("RGBA").getchannel("A") if clear else image.convert("L"))

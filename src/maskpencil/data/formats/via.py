@@ -29,7 +29,7 @@ MAX_CSV_BYTES = 2**29
 HEAD = 2**12
 
 UNDEFINED = re.compile(r"(?<=:)undefined(?=[,}])")
-"""The text that VIA 2 writes into its CSV for an attribute that was never set."""
+"""The value that VIA 2 writes into its CSV for an attribute that was never set; JSON has no such value."""
 
 KEYS = (
     ("_via_img_metadata",),
@@ -37,7 +37,7 @@ KEYS = (
     ("filename", "regions", "file_attributes"),
     ("project", "file", "metadata", "view", "fid_list"),
 )
-"""The keys of projects, of annotations with and without regions, and of projects of version 3."""
+"""The JSON keys by which files are recognized: projects, annotations with and without regions, version 3 projects."""
 
 COLUMNS = ("filename", "file_attributes", "region_count", "region_shape_attributes", "region_attributes")
 CSV_OF_VERSION_3 = b"CSV_HEADER = metadata_id"
@@ -46,7 +46,7 @@ CLASS_WORDS = ("class", "label", "name", "category", "categories", "type", "obje
 """Names of attributes that usually hold the class, the most likely first."""
 
 ONLY_CLASS = "object"
-"""The class of regions without attributes."""
+"""The class of regions if no region has an attribute."""
 
 REDRAW = "draw them as polygons, or remove them"
 EXPORT = "put the images that were annotated there"
@@ -62,7 +62,7 @@ class _Region:
 
 @dataclass(frozen=True)
 class _Image:
-    """An image: its name in the file, its size in bytes (-1 if unknown), and its regions, the bottom region first."""
+    """An image: its name in the annotations, its file size in bytes (-1 if unknown), and its regions, bottom first."""
 
     entry: Entry
     name: str
@@ -74,9 +74,8 @@ def recognize(root: Path, images: Path | None = None) -> Recognized | None:
     """Read `root` if files below it are in VIA's formats; otherwise return None.
 
     Polygons, closed polylines, rectangles, circles and ellipses are drawn in the order of the file. The class of a
-    region is the value of its attribute. If there are several attributes, and `root` has a class file, only attributes
-    whose values are all in the class file are considered, unless there are none. Of several such attributes, the class
-    is the only one that has more than one value. The images are below `root`, or below `images`, if given.
+    region is the value of one of its attributes; `_attribute` chooses this attribute for all regions. The images are
+    below `root`, or below `images`, if given. Return None also if `root` has folders of images and of masks.
 
     Raises:
         DataError: an entry is not in VIA's format, several attributes may be the class, or all images are missing.
@@ -137,10 +136,17 @@ def _read(path: Path, found: DrawnImages) -> Iterator[_Image]:
 
 
 def _options(attributes: Mapping[str, Any], *, of_version_3: bool = False) -> dict[str, dict[str, str]]:
-    """Return the options, {attribute: {id: name}}, of the attributes for which regions store ids instead of names.
+    """Return the options of attributes, such as drop-down lists, for which regions store an id instead of a name.
 
     In version 3 regions store ids for all attributes with options, in earlier versions only for attributes whose option
     ids are all numbers. An attribute is left out if names of its options are empty or repeated.
+
+    Args:
+        attributes: {attribute: its definition in the project}.
+        of_version_3: whether the project is of version 3.
+
+    Returns:
+        {attribute: {id: name}}.
     """
     named = {}
     for name, attribute in attributes.items():
@@ -178,7 +184,13 @@ def _region(region: Entry, attributes: object, options: Mapping[str, Mapping[str
 
 
 def _read_csv(path: Path, found: DrawnImages) -> Iterator[_Image]:
-    """Read a CSV with one line for each region, and one for each image without regions."""
+    """Read a CSV with one line for each region, and one line for each image without regions.
+
+    Errors in lines are collected in `found`.
+
+    Raises:
+        DataError: the file cannot be read, is too large, or is not a CSV with classes of VIA 1 or 2.
+    """
     refuse_special(path)
     if path.stat().st_size > MAX_CSV_BYTES:
         raise DataError(f"{path}: is larger than {MAX_CSV_BYTES >> 20} MiB; export it as JSON")
@@ -192,7 +204,7 @@ def _read_csv(path: Path, found: DrawnImages) -> Iterator[_Image]:
     finally:
         csv.field_size_limit(limit)
     if CSV_OF_VERSION_3.decode() in text[:HEAD]:
-        raise DataError(f"{path}: is a CSV of VIA 3, which names no classes; save the project as JSON instead")
+        raise DataError(f"{path}: is a CSV of VIA 3, which does not contain classes; save the project as JSON instead")
     columns = {name.strip("# "): number for number, name in enumerate(rows[0])}
     if missing := [name for name in COLUMNS if name not in columns]:
         raise DataError(f"{path}: has no column {missing[0]!r} in its first line; export it again")
@@ -234,9 +246,9 @@ def _json(path: Path, number: int, text: str) -> Any:
 
 SHAPES_OF_VERSION_3 = (
     *("", "point", "rect", "circle", "ellipse", "line", "polyline", "polygon"),
-    *("rect", "circle"),  # extreme variants, drawn by points on their borders
+    *("rect", "circle"),  # variants that are drawn by clicking points on their borders
 )
-"""The names of shapes by their numbers in version 3."""
+"""The names of shapes in version 3, where a region stores the index of its shape in this tuple."""
 
 FIELDS_OF_VERSION_3 = {
     "rect": ("x", "y", "width", "height"),
@@ -244,7 +256,7 @@ FIELDS_OF_VERSION_3 = {
     "ellipse": ("cx", "cy", "rx", "ry"),
 }
 IMAGE_OF_VERSION_3 = 2
-"""The `type` of files that are images."""
+"""The `type` of files that are images, in version 3; other types are videos and sounds."""
 
 
 def _read_version_3(project: Entry, found: DrawnImages) -> Iterator[_Image]:
@@ -294,8 +306,13 @@ def _shape_of_version_3(region: Entry, values: list[float]) -> dict[str, Any]:
 def _attribute(root: Path, images: Sequence[_Image], found: DrawnImages) -> str | None:
     """Return the name of the region attribute that holds the class; None if regions have no attributes.
 
+    If `root` has a class file, only attributes whose values are all in the class file are considered, unless there are
+    none. If several attributes remain, the only attribute with more than one value is chosen, or, if every attribute
+    has one value, the only attribute whose name is in `CLASS_WORDS`.
+
     Raises:
-        DataError: several attributes may be the class.
+        DataError: several attributes may be the class, or only an attribute that is not chosen has a name in
+            `CLASS_WORDS`.
     """
     regions = [region.attributes for image in images for region in image.regions]
     names = dict.fromkeys(name for attributes in regions for name in attributes)
@@ -303,7 +320,7 @@ def _attribute(root: Path, images: Sequence[_Image], found: DrawnImages) -> str 
     values = {name: sorted({value for value in column if value is not None}) for name, column in columns.items()}
     order = sorted(columns, key=lambda name: CLASS_WORDS.index(low) if (low := name.lower()) in CLASS_WORDS else 99)
     candidates: dict[tuple[int | None, ...], str] = {}
-    for name in order:  # of attributes that differ only in the names of values, use the first
+    for name in order:  # if attributes differ only in the names of their values, keep the first attribute
         candidates.setdefault(_numbered(columns[name]), name)
     kept = list(candidates.values())
     given = find_own_class_file(root)
@@ -328,7 +345,7 @@ def _attribute(root: Path, images: Sequence[_Image], found: DrawnImages) -> str 
 
 
 def _numbered(column: Sequence[str | None]) -> tuple[int | None, ...]:
-    """Replace each value by its number, from 0 in the order of first appearance; None stays None."""
+    """Replace each value by a number, from 0 in the order in which the values first appear; None stays None."""
     numbers: dict[str, int] = {}
     return tuple(None if value is None else numbers.setdefault(value, len(numbers)) for value in column)
 
@@ -358,9 +375,7 @@ def _add(image: _Image, found: DrawnImages, attribute: str | None) -> None:
             elif label is None:
                 place = region.shape.place.removesuffix(": shape_attributes")
                 what = f"{{region|regions}} without a value of {attribute!r}"
-                remedy = (
-                    "what they show is read as background; give these regions a value in VIA, or remove their images"
-                )
+                remedy = "these regions are read as background; give them a value in VIA, or remove their images"
                 found.leave_out(replace(region.shape, place=place), what, remedy)
             else:
                 areas.append(Area(label, shape))
@@ -383,7 +398,7 @@ def _polygon(entry: Entry) -> Polygon | None:
 
 
 def _polyline(entry: Entry) -> Polygon | None:
-    """Return the polygon of a polyline that ends at its first point; None for open polylines."""
+    """Return the polygon of a polyline that ends at its first point; None if the polyline ends elsewhere."""
     x, y = entry.fields.get("all_points_x") or [0, 1], entry.fields.get("all_points_y") or [0, 1]
     closed = isinstance(x, list) and isinstance(y, list) and x[0] == x[-1] and y[0] == y[-1]
     return _polygon(entry) if closed else None
