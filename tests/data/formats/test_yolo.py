@@ -146,7 +146,7 @@ def test_images_that_train_and_validate_at_once_are_used_to_train_alone(save_fil
     files["data.yaml"] = "train: images/train\nval: images/train\nnames: [car, road]"
     folder = open_folder(save_files(files))
     assert {split: len(pairs) for split, pairs in folder.splits.items()} == {"train": 2, "val": 1}
-    assert "val: images that are also in train are left out of it" in folder.notes
+    assert "val: images that are also in train are left out of val" in folder.notes
     assert "no validation images: 1 of 3 set aside by the hash of their names" in folder.notes
 
 

@@ -1,7 +1,7 @@
 """Read and write Pascal VOC: `JPEGImages/2007_000032.jpg` and its mask `SegmentationClass/2007_000032.png`.
 
-The writer adds `ImageSets/Segmentation/{train,val,test,trainval}.txt`, and a labelmap.txt in Datumaro's format, so that
-the classes keep their names and colors.
+The writer adds `ImageSets/Segmentation/{train,val,test,trainval}.txt` with the names of the images, and a labelmap.txt
+in Datumaro's format with the names and colors of the classes.
 
 Sources: Everingham and Winn, "The PASCAL Visual Object Classes Challenge 2012 Development Kit",
 http://host.robots.ox.ac.uk/pascal/VOC/voc2012/htmldoc/devkit_doc.html; for labelmap.txt
@@ -32,14 +32,15 @@ from maskpencil.regular_files import read_lines
 IMAGES, MASKS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
 
 AUGMENTED = "SegmentationClassAug"
-"""The folder of the masks of the Semantic Boundaries Dataset (SBD), converted to PNG; more images have such a mask."""
+"""The folder of masks from the Semantic Boundaries Dataset (SBD), converted to PNG. SBD annotates more images of Pascal
+VOC than Pascal VOC itself."""
 
 FOLDERS = ((IMAGES, AUGMENTED), (IMAGES, MASKS), ("img", "cls_png"))
-"""Pairs of a folder of images and a folder of masks; the last pair is in SBD itself, after its masks were converted to
-PNG."""
+"""Pairs (folder of images, folder of masks); the last pair has the folder names of SBD itself, after its masks were
+converted to PNG."""
 
 AUGMENTED_LISTS = ("trainaug.txt", "train_aug.txt")
-"""The lists of the images for training with the masks of SBD."""
+"""Names of the list of training images that is used with the masks of SBD."""
 
 NAME = re.compile(r"20\d\d_\d{6}")
 NAME_OF_2007 = re.compile(r"\d{6}")
@@ -51,20 +52,19 @@ BY_COLOR = MaskEncoding(
     codes={color_number(IGNORE_COLOR): IGNORE_INDEX}
     | {color_number(color): index for index, color in enumerate(VOC.palette)},
 )
-"""The encoding of masks that were converted to color images; the borders of objects are ignored."""
+"""The encoding of masks that were converted to RGB; the color `IGNORE_COLOR` at the borders of objects is ignored."""
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root`, or a `VOC2012/` in it, if its masks have Pascal VOC's file names, such as 2007_000032.png.
+    """Read `root`, or a folder in it such as `VOC2012/`, if the masks have file names such as 2007_000032.png.
 
-    Otherwise return None. The file names of 2007 are only six digits, which other data sets use too; therefore they
-    are accepted only if there is a folder `Annotations/`, as in Pascal VOC. None is also returned for a folder with
-    a class file of other classes; a classes.yaml of 21 names gives Pascal VOC's classes other names. Of the folders
-    SegmentationClass/ and SegmentationClassAug/ the folder with more masks is read. Folders inside these folders are
-    left out.
+    Otherwise return None. File names of 2007 are only six digits, which other data sets use too; they are accepted only
+    if there is a folder `Annotations/`, as in Pascal VOC. Return None also if the folder has a class file of other
+    classes; a classes.yaml of 21 names only renames Pascal VOC's classes. If there are both SegmentationClass/ and
+    SegmentationClassAug/, the folder with more masks is read. Masks in subfolders of the folder of masks are left out.
 
     Raises:
-        DataError: no image has its mask, or a list cannot be read.
+        DataError: no image has a mask, or a list cannot be read.
     """
     years = sorted(root.glob("VOC20[0-9][0-9]"), reverse=True)
     both = [(f, i, m) for f in (root, *years) for i, m in FOLDERS if (f / i).is_dir() and (f / m).is_dir()]
@@ -102,15 +102,19 @@ def pair_by_lists(
 ) -> tuple[Found, list[str]]:
     """Pair images and masks of equal names, and assign the pairs to splits by the lists in ImageSets/Segmentation/.
 
-    The lists may also lie in `folder`. Their lines are names, paths of images, or paths of images and masks. Returns
-    the pairs, and notes for the user. A note says, for example, how many names in a list have no image with a mask: the
-    lists of Pascal VOC and CVAT also name images without masks.
+    The lists may also be in `folder` itself. Each line is the name of an image, the path of an image, or the paths of
+    an image and its mask. Pairs that no list names are left out. If no list names a pair, all pairs get the
+    split "".
 
     Args:
         folder: the folder of the data set.
         images: the images by their names.
         masks: the masks by their names.
-        train: names of lists; the first of them that exists is read in place of train.txt.
+        train: file names of lists; the first list that exists is read instead of train.txt.
+
+    Returns:
+        The pairs, and notes for the user. A note says, for example, how many names in a list have no image with a mask,
+        since the lists of Pascal VOC and CVAT also name images without masks.
 
     Raises:
         DataError: a list cannot be read.
@@ -150,7 +154,7 @@ def _lists(folder: Path, train: Sequence[str]) -> dict[str, Path]:
 
 
 def _name_in(line: str, images: Mapping[str, Path]) -> str:
-    """Return the name of the image in a line of a list; the line itself if it names no image."""
+    """Return the name of the image that a line of a list names; the line itself if the image is not in `images`."""
     for entry in (line, line.split()[0]):  # names may hold spaces
         parts = [part for part in PureWindowsPath(entry).parts if part not in ("\\", "/")]
         path = Path(*parts)
@@ -166,9 +170,10 @@ def _name_in(line: str, images: Mapping[str, Path]) -> str:
 def write_voc(root: Path, classes: ClassSet) -> Iterator[AddImage]:
     """Write copies of the images, and masks as palette PNG; used as a context manager, see `base.Writer`.
 
-    The palette has the colors of the classes; ignored pixels are 255, in the color of VOC's borders. Images keep their
-    suffix, even if it is not .jpg. All images lie in one folder; if a name occurs in several splits, later images are
-    named SPLIT_NAME. Repeated colors are replaced, see `base.with_distinct_colors`.
+    A mask holds class indices, and its palette the colors of the classes; ignored pixels are 255, in Pascal VOC's color
+    for the borders of objects. Images keep their suffix, even if it is not .jpg. All images are written to one folder;
+    if a name occurs in several splits, later images are named SPLIT_NAME. Repeated colors are replaced, see
+    `base.with_distinct_colors`.
 
     Raises:
         DataError: labelmap.txt cannot hold the name of a class.
@@ -189,8 +194,8 @@ def write_voc(root: Path, classes: ClassSet) -> Iterator[AddImage]:
 class VocForm:
     """A writer of the parts that Pascal VOC and CVAT have in common: copies of images, lists of names, labelmap.txt.
 
-    `classes` are the given classes, with other colors where two had the same. `names` are the names of the images by
-    split, unique even if case is ignored.
+    `classes` are the given classes in unique colors, see `base.with_distinct_colors`. `names` are the names of the
+    written images by split, unique even if case is ignored.
 
     Raises:
         DataError: labelmap.txt cannot hold the name of a class.
@@ -204,7 +209,9 @@ class VocForm:
         self._ignored = False
 
     def add(self, image: LabeledImage) -> str:
-        """Copy an image and return its new name; its split or a number is added if another image has the name.
+        """Copy an image to JPEGImages/ and return its name there, without suffix.
+
+        If another image already has this name, the split is prepended; if necessary, a number is appended as well.
 
         Raises:
             OutputError: the copy cannot be written.
@@ -222,7 +229,7 @@ class VocForm:
         return name
 
     def finish(self, lists: Mapping[str, Iterable[str]]) -> None:
-        """Write labelmap.txt and the list files: `lists` maps the name of a list, such as "train", to its lines.
+        """Write labelmap.txt and the list files; `lists` maps the name of a list, such as "train", to its lines.
 
         Raises:
             OutputError: a file cannot be written.
@@ -236,7 +243,7 @@ def check_label_names(classes: ClassSet) -> None:
     """Check that a labelmap.txt can hold the names of all classes, and that no name means ignored pixels there.
 
     Raises:
-        DataError: a name cannot be used.
+        DataError: a name contains ":" or a line break, begins with "#", has spaces at an end, or means ignored pixels.
     """
     for name in classes.names:
         if ":" in name or name.startswith("#") or name != name.strip() or len(name.splitlines()) != 1:
@@ -251,7 +258,7 @@ def check_label_names(classes: ClassSet) -> None:
 def write_labelmap(path: Path, classes: ClassSet, *, ignored: bool) -> None:
     """Write a labelmap.txt with one line per class, and a line for ignored pixels only if `ignored` is True.
 
-    CVAT creates a label for every line.
+    The line for ignored pixels is left out if they do not occur, since CVAT creates a label for every line.
 
     Raises:
         OutputError: the file cannot be written.
@@ -264,7 +271,7 @@ def write_labelmap(path: Path, classes: ClassSet, *, ignored: bool) -> None:
 
 
 def write_text(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file of lines, which appears whole or not at all.
+    """Write lines to a text file in UTF-8; the file appears whole or not at all.
 
     Raises:
         OutputError: the file cannot be written.

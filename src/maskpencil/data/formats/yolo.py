@@ -39,11 +39,11 @@ from maskpencil.regions.find import Point
 from maskpencil.regular_files import read_lines
 
 TOLERANCE = 0.01
-"""The largest distance outside 0..1 at which a coordinate is treated as on the edge, as in Ultralytics."""
+"""The largest distance outside 0..1 at which a coordinate counts as on the edge of the image, as in Ultralytics."""
 
 OUTSIDE = 0.1
-"""The largest distance by which a coordinate may lie outside 0..1; coordinates farther outside are probably in
-pixels."""
+"""The largest distance outside 0..1 at which a shape is cut off at the edge of the image; farther outside a coordinate
+is an error, since it is probably in pixels."""
 
 EXPECTED = "a class number and at least 3 points, 'CLASS x1 y1 x2 y2 x3 y3 ...'"
 SHOWN_LENGTH = 40
@@ -53,8 +53,8 @@ SHOWN_LENGTH = 40
 class Row:
     """A line of a label file.
 
-    `where` is its file and line number, and `text` its first characters, both for messages. `numbers` is None if an
-    entry of the line is not a number.
+    `where` is the file and the line number, and `text` the first characters of the line, both for messages. `numbers`
+    are the numbers in the line; None if an entry of the line is not a number.
     """
 
     where: str
@@ -63,7 +63,7 @@ class Row:
 
     @property
     def has_confidence(self) -> bool:
-        """Whether one more number, which may be a confidence from 0 to 1, follows the points of the line."""
+        """Whether one more number from 0 to 1 follows the points of the line; it may be a confidence."""
         numbers = self.numbers
         return numbers is not None and len(numbers) >= 6 and len(numbers) % 2 == 0 and 0 <= numbers[-1] <= 1
 
@@ -74,9 +74,9 @@ class Row:
 
 @dataclass(frozen=True)
 class LabelLine:
-    """An object: its class number and its corners (n, 2) as fractions of the image's width and height.
+    """An object: its class number, and its corners (n, 2), x and y as fractions of the image's width and height.
 
-    A box has 4 corners.
+    If `is_box`, the line was a box, and the corners are its 4 corners.
     """
 
     class_number: int
@@ -85,13 +85,13 @@ class LabelLine:
 
     @property
     def area(self) -> float:
-        """The area as a fraction of the image, by the shoelace formula."""
+        """The area as a fraction of the image's area, by the shoelace formula."""
         x, y = self.corners.T
         return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Read the lines of a label file that are not empty.
+    """Read all lines of a label file, except empty lines.
 
     Raises:
         DataError: the file cannot be read.
@@ -109,8 +109,11 @@ def read_rows(path: Path) -> list[Row]:
 def files_with_confidence(rows: Mapping[Path, Sequence[Row]]) -> set[Path]:
     """Return the label files in which every line ends with a confidence, as in predictions saved as labels.
 
-    The result is empty if a file has lines both with and without a confidence, or if these label files have only one
-    line in all: such lines may be damaged.
+    The result is empty if any file has lines both with and without a confidence, or if the label files found have only
+    one line in total: the extra number may then be damage rather than a confidence.
+
+    Args:
+        rows: the lines of each label file.
     """
     found = {path for path, own in rows.items() if own and all(row.has_confidence for row in own)}
     mixed = any(row.has_confidence for path, own in rows.items() if path not in found for row in own)
@@ -118,18 +121,19 @@ def files_with_confidence(rows: Mapping[Path, Sequence[Row]]) -> set[Path]:
 
 
 def read_line(row: Row, class_count: int, problems: Problems) -> LabelLine | None:
-    """Return the object of a line, or None if it has no area; lines with 4 numbers after the class are boxes.
+    """Return the object in a line, or None if the object has no area.
 
-    Objects without an area, and objects that extend a little beyond the image, are collected in `problems`.
+    A line with 4 numbers after the class is a box: x and y of its center, width, height. Objects without an area, and
+    objects that extend a little beyond the image, are added to `problems`.
 
     Args:
         row: the line.
         class_count: the number of classes.
-        problems: collects what is reported later.
+        problems: the collected problems, which the caller reports later.
 
     Raises:
-        DataError: the line is not in its format, its class is not below `class_count`, or it extends far beyond the
-            image.
+        DataError: the line has another format, its class is not below `class_count`, or a coordinate is outside 0..1 by
+            more than `OUTSIDE`.
     """
     where, numbers = row.where, row.numbers
     if numbers is None or not len(numbers) % 2 or not np.isfinite(numbers).all():
@@ -138,7 +142,7 @@ def read_line(row: Row, class_count: int, problems: Problems) -> LabelLine | Non
     if not (numbers[0] % 1 == 0 and 0 <= numbers[0] < class_count):
         raise DataError(
             f"{where} has the class {row.text.split()[0][:20]}; expected 0 to {class_count - 1}, as the YAML file "
-            f"names {class_count} classes; add the class there or correct the line"
+            f"names {class_count} classes; add the class to the YAML file or correct the line"
         )
     outside = shares[(shares < -TOLERANCE) | (shares > 1 + TOLERANCE)]
     if ((outside < -OUTSIDE) | (outside > 1 + OUTSIDE)).any():
@@ -167,20 +171,21 @@ MASK_SUFFIXES = (".png", *sorted(IMAGE_SUFFIXES - {".png"}))
 
 
 def recognize(root: Path) -> Recognized | None:
-    """Read `root` if a YAML file in it has `names` and the folders of images, and there are labels or masks.
+    """Read `root` if a YAML file in it has `names` and the folders of images, and there are label files or masks.
 
     Otherwise return None. A `classes.txt` beside `images/` and `labels/` may replace the YAML file.
 
-    Polygons: "background" is class 0, and the names follow, unless a class file in `root` has another order. Images
-    without a label file are background, as for Ultralytics; a split without any label file is left out. Larger polygons
-    lie under smaller polygons. Pixels of objects that have only a box are ignored.
+    Label files hold polygons. "background" is class 0, and the names in the YAML file follow, unless a classes.yaml in
+    `root` has another order. An image without a label file is all background, as in Ultralytics; a split without any
+    label file is left out. Smaller polygons are drawn over larger polygons. Pixels of objects that have only a box are
+    ignored.
 
-    Masks are read if the YAML file has `masks_dir`, or if there is a `masks/` and no polygon. Values are the numbers of
-    the names, 255 is ignored. If there is only one name, its value is 1, and 0 is the background. `label_mapping` maps
-    values to other numbers, or to ignored.
+    Masks are read instead if the YAML file has `masks_dir`, or if there are a folder `masks/` and no label files. A
+    mask value is the number of a name in the YAML file, and 255 is ignored; if there is only one name, its value is 1,
+    and 0 is the background. `label_mapping` in the YAML file maps mask values to other numbers or to ignored pixels.
 
     Raises:
-        DataError: the YAML file or a label is not in its format, all labels are boxes, or no image has a mask.
+        DataError: the YAML file or a label file has another format, all labels are boxes, or no image has a mask.
     """
     folder = open_yolo_folder(root)
     if folder is None:
@@ -237,9 +242,9 @@ def _with_polygons(folder: YoloFolder) -> Recognized:
     found.warn(
         "labels-with-confidence",
         sorted(confident),
-        "{n} {label file has|label files have} an extra number at the end of every line, which is left out as a "
-        "confidence",
-        "look at the overlays; if the number is something else, correct the files",
+        "{n} {label file has|label files have} an extra number at the end of every line, which counts as a confidence "
+        "and is left out",
+        "look at the overlays; if the number is not a confidence, correct the files",
     )
     notes = []
     if unlabeled:
@@ -298,24 +303,23 @@ def _noted(folder: YoloFolder, layout: Layout, notes: list[str]) -> Layout:
 
 
 DIGITS = 6
-"""The significant digits of a coordinate, as written by the converters of Ultralytics."""
+"""The number of significant digits of a coordinate, as in files that Ultralytics' converters write."""
 
 
 @contextmanager
 def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
-    """Write images, their polygons, `data.yaml`, and `classes.yaml` with the classes' order and colors.
+    """Write images, label files with polygons, `data.yaml`, and `classes.yaml` with the classes and their colors.
 
-    It is used as a context manager, see `base.Writer`.
+    The function is used as a context manager, see `base.Writer`.
 
     Each line of a label file is a 4-connected part of a region, written as the polygon along the edges of its pixels;
-    cuts of zero width lead to its holes, see `bridged`. Coordinates have 6 digits, and more for images with a million
-    columns or rows. Their rounding error is thus less than half a pixel, so that the reader, which tests pixel centers,
-    restores exactly the same label map.
+    cuts of zero width connect its holes to the outer ring, see `bridged`. Coordinates have 6 significant digits, and
+    more if the image has a million or more columns or rows. The rounding error is therefore less than half a pixel, and
+    the reader, which tests the centers of pixels, restores exactly the same label map.
 
-    The background (see `annotations.undrawn_class`) is not written. YOLO cannot represent ignored pixels: no
-    polygon covers them, so they are read as background. This package reads them as ignored if classes.yaml shows that
-    no class is the background. Without splits `data.yaml` has only `train`, while Ultralytics requires
-    `val` as well.
+    The background (see `annotations.undrawn_class`) is not written. YOLO cannot store ignored pixels: no polygon covers
+    them, so they are read as background; this package reads them as ignored if classes.yaml has no background class.
+    If the images have no splits, `data.yaml` has only `train`, although Ultralytics also requires `val`.
 
     Raises:
         OutputError: a file cannot be written.
@@ -352,18 +356,18 @@ def write_yolo(folder: Path, classes: ClassSet) -> Iterator[AddImage]:
 
 
 def bridged(rings: Sequence[Sequence[Point]]) -> list[Point]:
-    """Join an outer ring and its holes, from `regions.outlines`, into one closed ring of (x, y).
+    """Join an outer ring and its holes, as `regions.find.outlines` returns them, into one closed ring of points (x, y).
 
-    For each hole, a horizontal line leads to the hole's upper left corner from the nearest ring on the left, and back.
-    The lines run along edges of pixels and cross no pixel center, so by the even-odd rule exactly the same pixels are
-    inside.
+    For each hole, a horizontal line connects the nearest ring on the left with the upper left corner of the hole, and
+    leads back. The lines run along edges of pixels and do not cross the center of a pixel, so the even-odd rule gives
+    exactly the same pixels inside.
     """
     outer, *holes = rings
     if not holes:
         return list(outer)
     bridges = _Bridges(rings)
     points: list[Point] = []
-    open_rings = [bridges.walk(0)]  # not recursive: chains of connected holes may be long
+    open_rings = [bridges.walk(0)]  # a stack instead of recursion, since chains of connected holes may be long
     while open_rings:
         for step in open_rings[-1]:
             if isinstance(step, int):
@@ -428,7 +432,7 @@ class _Bridges:
 
 
 def _upper_left(ring: Sequence[Point]) -> int:
-    """Return the index of the upper left corner of a hole: the highest of the corners with the smallest x.
+    """Return the index of a hole's upper left corner: the corner with the smallest x, and of several the smallest y.
 
     The edge that leads down from this corner is on the left side of the hole.
     """

@@ -22,15 +22,21 @@ MAX_PATH = 255
 """The longest name of a file or folder, in characters."""
 
 IGNORE_LABEL = "ignore_label"
-"""The word for ignored pixels in `label_mapping`."""
+"""The word that means ignored pixels in the `label_mapping` of the YAML file."""
 
 
 @dataclass(frozen=True)
 class YoloFolder:
-    """A YOLO data set: its YAML file `path` with its `entries`, the names of the classes, and its images.
+    """A YOLO data set as described by its YAML file.
 
-    `splits` maps each split to its images by name; it has only the key "" if all paths in the YAML file are missing and
-    no folder is named after a split. `notes` lists missing paths of the YAML file.
+    Attributes:
+        root: the folder of the data set.
+        path: the YAML file, or a classes.txt that replaces it.
+        entries: the content of the YAML file; {} for a classes.txt.
+        names: the names of the classes, in the order of their numbers.
+        splits: the images by split and by name. The only key is "" if all paths in the YAML file are missing and no
+            folder is named after a split.
+        notes: notes for the user, such as on paths in the YAML file that are missing.
     """
 
     root: Path
@@ -47,28 +53,35 @@ class YoloFolder:
 
     @property
     def masks_name(self) -> str | None:
-        """The name of the folder of masks; None if the YAML file names no folder of masks.
+        """The `masks_dir` of the YAML file, the name of the folder of masks; None if the YAML file has no `masks_dir`.
 
         Raises:
-            DataError: the name leads out of the folder of the data set.
+            DataError: `masks_dir` is not a name, or leads out of the folder of the data set.
         """
         name = self.entries.get("masks_dir")
         if name is None:
             return None
         text = _text(self.path, "masks_dir", name)
         if PureWindowsPath(text).anchor or ".." in PureWindowsPath(text).parts:
-            raise DataError(f"{self.path}: 'masks_dir' is {text[:40]!r}; expected a folder's name, such as masks")
+            raise DataError(
+                f"{self.path}: 'masks_dir' is {text[:40]!r}; expected a folder in the data set, such as masks"
+            )
         return text
 
     def label_mapping(self, count: int) -> dict[int, int]:
-        """Read `label_mapping`: mask value -> one of `count` classes, or `IGNORE_INDEX`.
+        """Return `label_mapping` from the YAML file, {mask value: class index or `IGNORE_INDEX`}; {} if it is missing.
+
+        Args:
+            count: the number of classes; class indices must be below it.
 
         Raises:
-            DataError: `label_mapping` does not have this form.
+            DataError: `label_mapping` is not a mapping, or a value or class in it is invalid.
         """
         mapping = self.entries.get("label_mapping") or {}
         if not isinstance(mapping, Mapping):
-            raise DataError(f"{self.path}: 'label_mapping' is {str(mapping)[:40]!r}; expected lines such as 7: 0")
+            raise DataError(
+                f"{self.path}: 'label_mapping' is {str(mapping)[:40]!r}; expected lines 'VALUE: CLASS', such as 7: 0"
+            )
         codes = {}
         for value, target in mapping.items():
             number = IGNORE_INDEX if target in (IGNORE_LABEL, IGNORE_INDEX) else target
@@ -91,11 +104,11 @@ class YoloFolder:
         return any(self.beside(path, "labels").with_suffix(".txt").is_file() for path in images)
 
     def others(self, name: str, suffixes: Collection[str], used: Collection[Path]) -> list[Path]:
-        """Return the files in the folders `name` that belong to no image, sorted; files named classes are left out.
+        """Return the unused files in the folders `name`, sorted, without files such as classes.txt.
 
         Args:
-            name: the name of the folders beside the images, such as labels.
-            suffixes: the suffixes of the files, in lower case.
+            name: the name of the folders that replaces `images`, such as labels.
+            suffixes: the suffixes of the files to return, in lower case.
             used: the files that belong to images.
         """
         folders = {self.beside(path, name).parent for split in self.splits.values() for path in split.values()}
@@ -108,8 +121,9 @@ class YoloFolder:
 def beside(root: Path, image: Path, name: str) -> Path:
     """Return the path of an image with its last folder `images` replaced by `name`, as Ultralytics finds labels.
 
-    Thus images/train/1.jpg becomes labels/train/1.jpg; the suffix stays. If no folder above the image is called
-    `images`, `image` itself is returned if `name` is labels, and else the same path in the folder `name` of `root`.
+    For example, images/train/1.jpg becomes labels/train/1.jpg; the suffix stays. If no folder above the image is called
+    `images`, return `image` itself if `name` is "labels", and otherwise the same path below the folder `name` in
+    `root`.
     """
     below = image.relative_to(root).parts
     places = [place for place, part in enumerate(below[:-1]) if part == "images"]
@@ -119,23 +133,26 @@ def beside(root: Path, image: Path, name: str) -> Path:
 
 
 def open_yolo_folder(root: Path) -> YoloFolder | None:
-    """Read the YAML file in `root` that names the classes and the folders of images; return None if it is missing.
+    """Read the YAML file in `root` that names the classes and the folders of images.
 
-    A `classes.txt` with one name per line beside `images/` and `labels/`, as Label Studio exports it, replaces the YAML
-    file. Paths are found by their last parts, so a data set may have been moved. Images of an earlier split are left
-    out of later splits.
+    Without such a YAML file, read a `classes.txt` with one name per line beside `images/` and `labels/`, as Label
+    Studio exports it; return None if this file is missing as well. Paths in the YAML file are found by their last
+    parts, since the data set may have been moved. An image in several splits is kept only in the first of train, val
+    and test.
 
     Raises:
-        DataError: the YAML file is not in its format, or the data set is for pose estimation.
+        DataError: the YAML file has another format, or the data set is for pose estimation.
     """
     path = next((path for path in _yaml_files(root) if _is_yolo(path)), None)
     if path is None:
         return _open_without_yaml(root)
     entries = read_yaml(path)
     if not isinstance(entries, Mapping):
-        raise DataError(f"{path}: holds {type(entries).__name__}; expected 'names' and 'train'")
+        raise DataError(f"{path}: holds {type(entries).__name__}; expected a mapping with 'names' and 'train'")
     if "kpt_shape" in entries:
-        raise DataError(f"{path}: has 'kpt_shape', so its labels are poses; expected polygons; export for segmentation")
+        raise DataError(
+            f"{path}: has 'kpt_shape', so its labels are poses; expected polygons; export the data set for segmentation"
+        )
     notes: list[str] = []
     splits = _splits(root, path, entries, notes) or _usual_splits(root)
     return YoloFolder(root, path, entries, _names(path, entries.get("names")), splits, tuple(notes))
@@ -186,7 +203,7 @@ def _splits(root: Path, path: Path, entries: Mapping[str, Any], notes: list[str]
                 images[name if twin == image else image.relative_to(root).with_suffix("").as_posix()] = image
         earlier = {taken[image] for image in images.values() if image in taken}
         if earlier:
-            notes.append(f"{split}: images that are also in {' and '.join(sorted(earlier))} are left out of it")
+            notes.append(f"{split}: images that are also in {' and '.join(sorted(earlier))} are left out of {split}")
         splits[split] = {name: image for name, image in images.items() if image not in taken}
         taken |= dict.fromkeys(splits[split].values(), split)
     named = {split: images for split, images in splits.items() if images}
@@ -215,7 +232,12 @@ def _text(path: Path, key: str, value: object) -> str:
 def _locate(root: Path, base: str, place: str) -> Path | None:
     """Find the folder or list file `base/place` below `root`; return None if it is missing.
 
-    The longest trailing part of the path that exists below `root` is used, since the data set may have been moved.
+    The data set may have been moved, so the path is shortened from its beginning until it exists below `root`.
+
+    Args:
+        root: the folder of the data set.
+        base: the entry `path` of the YAML file.
+        place: a path in the YAML file, relative to `base` or absolute.
     """
     parts = _inside(place) if PureWindowsPath(place).anchor else [*_inside(base), *_inside(place)]
     for start in range(len(parts)):
@@ -233,10 +255,10 @@ def _inside(place: str) -> list[str]:
 
 
 def _listed(root: Path, path: Path) -> dict[str, Path]:
-    """Return the images that a list file names, one path per line, by their paths below `root` without suffix.
+    """Return the images that a list file names, one path per line, as {path below `root` without suffix: image}.
 
     Raises:
-        DataError: an image is missing.
+        DataError: the list file cannot be read, or an image is missing.
     """
     images = {}
     for number, line in read_lines(path, "one image per line"):
@@ -248,7 +270,10 @@ def _listed(root: Path, path: Path) -> dict[str, Path]:
 
 
 def _usual_splits(root: Path) -> dict[str, dict[str, Path]]:
-    """Return the images by split and name: those in `images/train` or `train/images` and so on, or all in `images`."""
+    """Return the images by split and name: from `images/train` or `train/images` and so on, or else from `images`.
+
+    Images in `images` itself get the split "". Return {} if all these folders are missing.
+    """
     splits: dict[str, dict[str, Path]] = {}
     for split, aliases in SPLIT_ALIASES.items():
         folders = [folder for alias in aliases for folder in (root / "images" / alias, root / alias / "images")]
