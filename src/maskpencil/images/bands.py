@@ -1,15 +1,17 @@
-"""Convert the bands of a raster file to RGB and find its empty pixels, by the same rule for every reader.
+"""Convert the bands of a raster file to RGB, and find its empty pixels.
 
-The visible bands follow from the color interpretation of each band in the file, see `choose_bands`. `Levels` maps a
-range of the numbers in these bands to 0-255. The range depends on the type of the numbers:
+The readers of TIFF, JPEG 2000 and large rasters all use these functions, so each converts a file to the same RGB.
 
-- Whole numbers of 8 bits or fewer, or of 9 to 14 bits if the file declares so: 0 to the greatest number of that many
-  bits, such as 4095 for 12 bits.
+The color interpretation of each band in the file determines which bands are visible, see `choose_bands`. `Levels` maps
+a range of the numbers in the visible bands to 0-255. The range depends on the type of the numbers:
+
+- Whole numbers for which the file declares at most 14 bits: 0 to the greatest number of that many bits, such as 4095
+  for 12 bits.
 - Numbers for which the file states a scale (and offset), such as 0.0001 for reflectance: 0 to 1 after scaling.
 - Other whole numbers of 16 or 32 bits: 0 to 10000, the usual form of reflectance; but 0 to 65535 (32767 if signed) if
-  more than one pixel in 1000 is above 16383. All pixels of the file decide, never only a window of the file. As there
-  are only two ranges, the files of a data set are usually read alike.
-- Floating-point numbers: 0 to 1; files with other numbers are refused.
+  more than one number in 1000 is above 16383. All pixels of the file are counted, never only a window of the file.
+  Since there are only two ranges, the files of a data set usually have the same range.
+- Floating-point numbers: 0 to 1; a file with numbers far outside this range is an error, see `FLOAT_LIMITS`.
 """
 
 from collections.abc import Sequence
@@ -28,34 +30,35 @@ Model = Literal["gray", "white-is-zero", "palette", "rgb", "cmyk"]
 """The color model of the visible bands."""
 
 REFLECTANCE = 10_000
-"""The number that stands for full reflectance."""
+"""The integer that means full reflectance (1.0) in most satellite products."""
 
 FULL_RANGE_ABOVE = 2**14 - 1
 MAX_ABOVE_SHARE = 0.001
-"""A file with a greater share of numbers above `FULL_RANGE_ABOVE` uses the full range."""
+"""The largest share of a file's numbers that may be outside a range; if more are outside, the next range is used, or an
+error is raised."""
 
 MAX_DECLARED_BITS = 14
 """The largest declared number of bits that determines the range; Sentinel-2 declares 15 bits for reflectance."""
 
 FLOAT_LIMITS = (-1.0, 2.0)
-"""Floating-point numbers within these limits count as 0 to 1, since reflectance may be slightly outside."""
+"""The limits within which floating-point numbers count as 0 to 1, since reflectance may be slightly outside 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Bands:
-    """The bands of a raster file and how they are shown; band numbers start at 0.
+    """The bands of a raster file and how they become RGB; band numbers start at 0.
 
     Attributes:
         count: the number of bands.
         dtype: the type of the bands' numbers.
-        bits: the number of bits of a band's number.
+        bits: the number of bits that the file declares for each number of a band.
         model: the color model of the bands `colors`.
         colors: the visible bands: one band (gray, palette), three bands (red, green, blue) or four bands (CMYK).
-        alpha: the band of transparency, if any.
+        alpha: the band of transparency; None if there is no such band.
         marked: whether the file itself states which bands are visible, such as by marking a band as red.
-        nodata: the number that marks empty pixels, if any; it may be NaN.
-        palette: (n, 3) uint8, for the model "palette".
-        scale: factor and offset that convert the numbers to reflectance, if the file has them.
+        nodata: the number that marks empty pixels, which may be NaN; None if the file does not have one.
+        palette: (n, 3) uint8, the color of each number, for the model "palette"; None for other models.
+        scale: (factor, offset); number * factor + offset is the reflectance. None if the file does not state them.
     """
 
     count: int
@@ -76,12 +79,12 @@ class Bands:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the numbers are 8-bit levels that need no conversion."""
+        """Whether the numbers are uint8 from 0 to 255, which are used without conversion."""
         return self.dtype == np.uint8 and self.bits == 8
 
     @property
     def text(self) -> str:
-        """A description of which bands are visible; "" if all bands are, in order."""
+        """A description of the visible bands for the user; "" if all bands are visible, in their order."""
         if not self.others and self.alpha is None and self.colors == tuple(range(self.count)):
             return ""
         shown = _listed(self.colors)
@@ -94,7 +97,7 @@ class Bands:
         if self.alpha is not None:
             number = self.alpha + 1
             parts.append(
-                f"{number} is alpha, and pixels with alpha 0 are empty (if it is another band, such as infrared: "
+                f"{number} is alpha, and pixels with alpha 0 are empty (if {number} is not alpha but, say, infrared: "
                 f"gdal_edit.py -colorinterp_{number} undefined FILE.tif)"
             )
         if self.others:
@@ -112,10 +115,11 @@ def choose_bands(
         marks: the color interpretation of each band, in lower case: red, green, blue, alpha, gray, undefined, ...
         base: the color model in the file's header: gray, white-is-zero, palette or cmyk. It is ignored if bands are
             marked red, green and blue.
-        alpha: the band of transparency, if known from elsewhere.
+        alpha: the band of transparency if `marks` does not name it, such as from the TIFF tag ExtraSamples.
 
     Returns:
-        The model, the visible bands, the alpha band, and whether the file marks them.
+        The color model, the visible bands, the alpha band or None, and whether the file marks the visible bands. Band
+        numbers start at 0.
     """
     found = {mark: band for band, mark in reversed(list(enumerate(marks)))}
     alpha = found.get("alpha", alpha)
@@ -136,8 +140,16 @@ def empty_pixels(
 ) -> npt.NDArray[np.bool_] | None:
     """Return the empty pixels (H, W); None if no pixel can be empty.
 
-    A pixel is empty if all visible bands `colors` (H, W, n) hold the nodata number or NaN, or if `alpha` (H, W) or the
-    file's `mask` (H, W) is 0.
+    A pixel is empty if all its visible bands are the nodata number, if all are NaN, or if its alpha or mask is 0.
+
+    Args:
+        colors: (H, W, n), the numbers of the visible bands.
+        bands: the meaning of the file's bands.
+        alpha: (H, W), the band of transparency, if any.
+        mask: (H, W), the mask in the file or next to it, if any.
+
+    Returns:
+        (H, W), True at empty pixels.
     """
     signs = []
     if bands.nodata is not None and not np.isnan(bands.nodata):
@@ -152,7 +164,10 @@ def empty_pixels(
 
 
 class Levels:
-    """The conversion of a file's numbers to 0-255, which for some types depends on all numbers of the file.
+    """The conversion of a file's numbers to 0-255.
+
+    If `by_numbers` is True, the range depends on all numbers of the file, and `count` must have examined every part of
+    the file before other methods are called.
 
     Args:
         bands: the meaning of the file's bands.
@@ -166,14 +181,14 @@ class Levels:
 
     @property
     def by_numbers(self) -> bool:
-        """Whether `count` must examine all pixels of the file before they can be converted to 8 bits."""
+        """Whether `count` must examine all pixels of the file before `to_rgb` can convert them."""
         bands = self._bands
         if bands.model in ("palette", "cmyk") or bands.scale is not None:
             return False
         return bands.dtype.kind == "f" or bands.bits > MAX_DECLARED_BITS
 
     def count(self, colors: Samples, empty: npt.NDArray[np.bool_] | None) -> None:
-        """Examine the numbers (H, W, n) of a part of the file, except the numbers of empty pixels."""
+        """Examine the numbers (H, W, n) of a part of the file, except pixels that `empty` (H, W) marks."""
         values = colors if empty is None else colors[~empty]
         if values.dtype.kind == "f":
             values = values[np.isfinite(values)]
@@ -187,10 +202,10 @@ class Levels:
                 self._above[limit] += int((values > limit).sum())  # type: ignore[operator]
 
     def span(self, name: str) -> tuple[float, float]:
-        """Return the numbers that are mapped to 0 and 255; errors begin with the file's `name`.
+        """Return (low, high), the numbers that are mapped to 0 and 255; errors begin with the file's `name`.
 
         Raises:
-            ImageError: the range of the file's numbers is not known.
+            ImageError: too many numbers are outside the expected range.
         """
         bands = self._bands
         if bands.scale is not None:
@@ -216,7 +231,7 @@ class Levels:
         return 0.0, float(REFLECTANCE)
 
     def text(self, name: str) -> str:
-        """Describe how the pixel values of the image `name` are mapped to 0-255; return "" if they need no mapping."""
+        """Return how the numbers of the image `name` are mapped to 0-255, for the user; "" if they are not mapped."""
         bands = self._bands
         if bands.is_plain or bands.model in ("palette", "cmyk") or (bands.bits < 8):
             return ""
@@ -230,7 +245,7 @@ class Levels:
         return text
 
     def to_rgb(self, colors: Samples, name: str) -> npt.NDArray[np.uint8]:
-        """Convert the pixels (H, W, n) of a part of the file to RGB, (H, W, 3) uint8, contiguous."""
+        """Convert the visible bands (H, W, n) of a part of the image `name` to RGB, (H, W, 3) uint8, contiguous."""
         bands = self._bands
         if bands.model == "palette" and bands.palette is not None:
             table = np.zeros((256, 3), np.uint8)
@@ -257,7 +272,7 @@ def _to_bytes(values: Samples, low: float, high: float) -> npt.NDArray[np.uint8]
 
 
 def _equals(values: Samples, number: float) -> npt.NDArray[np.bool_]:
-    """Return a boolean array: whether each value equals a number, at the precision of the values' type."""
+    """Return a boolean array: whether each value equals `number` at the precision of the values' type."""
     if values.dtype.kind != "f":
         info = np.iinfo(values.dtype.name)
         if not info.min <= number <= info.max or number != int(number):

@@ -50,11 +50,11 @@ UNREAD_SUFFIXES = frozenset(
         *(".pcx", ".pdf", ".pnm", ".psd", ".qoi", ".raf", ".rw2", ".svg", ".tga", ".wmf", ".xcf"),
     }
 )
-"""The suffixes, in lower case, of images that are not read."""
+"""The suffixes, in lower case, of image formats that are not read; their files are reported instead of overlooked."""
 
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""The only Pillow decoders in use, whatever the name of the file, besides that of `_HEIC`; none of them starts a
-program or reads another file."""
+"""Pillow's names of the only decoders in use besides `_HEIC`, whatever the suffix of the file. None of these decoders
+starts a program or reads another file."""
 
 _HEIC = "HEIF"
 """Pillow's name of the decoder that the package pi-heif adds."""
@@ -63,13 +63,13 @@ for _name in ("Avif", "Bmp", "Gif", "Jpeg2K", "Jpeg", "Mpo", "Png", "Ppm", "Tiff
     import_module(f"PIL.{_name}ImagePlugin")  # now, since otherwise Pillow loads all its plugins at the first file
 
 MAX_PIXELS = 2**27
-"""The largest number of pixels of an image; larger images would fill the memory of a small machine."""
+"""The largest number of pixels of an image that is decoded at once; more would fill the memory of a small machine."""
 
 _DEEP = {"RGB;16B", "RGBA;16B", "LA;16B"}
-"""Pillow's names for the channels of 16-bit PNG files, which it reduces to their high bytes."""
+"""Pillow's names for the channels of 16-bit PNG files with several channels; Pillow decodes only their high bytes."""
 
 ORIENTATION = 0x0112
-"""The EXIF tag of the orientation."""
+"""The number of the EXIF and TIFF tag Orientation."""
 
 _JPEG = ("JPEG", {"quality": 95, "subsampling": 0})
 
@@ -89,17 +89,17 @@ _WRITING: dict[str, tuple[str, dict[str, int]]] = {
     ".tiff": ("TIFF", {}),
     ".webp": ("WEBP", {}),
 }
-"""Pillow's name of the format that belongs to a suffix, and its options for writing."""
+"""By suffix, Pillow's name of the format and its options for writing."""
 
 HEAD = 4096
-"""The number of bytes at the start of a file by which it is identified."""
+"""The number of bytes at the start of a file that are read to identify its format."""
 
 _CONVERT = "convert it to JPEG or PNG"
 
 _RAW = "a raw photo (CR3)"
 
 _BRANDS = {
-    "AVIF": (b"avif", b"avis"),  # its files name mif1 as well
+    "AVIF": (b"avif", b"avis"),  # before HEIC, since AVIF files also have the brand mif1
     "HEIC": (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
     _RAW: (b"crx ",),
 }
@@ -109,15 +109,15 @@ _MAGICS = (  # first bytes, kind of file, remedy
     (b"\xff\x0a", "JPEG XL", _CONVERT),
     (b"\0\0\0\x0cJXL ", "JPEG XL", _CONVERT),
     (b"%PDF", "a PDF", "save its pages as PNG, for example: pdftoppm -png {name} page"),
-    (b"%!PS", "PostScript (EPS), a program that draws", "save it as PNG in the program that made it"),
-    (b"\xc5\xd0\xd3\xc6", "PostScript (EPS), a program that draws", "save it as PNG in the program that made it"),
-    (b"\xd7\xcd\xc6\x9a", "a Windows metafile (WMF), commands that draw", "save it as PNG in the program that made it"),
+    (b"%!PS", "PostScript (EPS), drawing commands", "save it as PNG in the program that made it"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript (EPS), drawing commands", "save it as PNG in the program that made it"),
+    (b"\xd7\xcd\xc6\x9a", "a Windows metafile (WMF), drawing commands", "save it as PNG in the program that made it"),
     (b"8BPS", "a Photoshop document (PSD)", "save it as PNG or TIFF in Photoshop or GIMP"),
     (b"gimp xcf", "a GIMP document (XCF)", "export it as PNG in GIMP"),
-    (b"PK\x03\x04", "a zip archive", "unpack it, or give it its right name, ending in .zip"),
+    (b"PK\x03\x04", "a zip archive", "unpack it, or rename it so that it ends in .zip"),
     (b"\x1f\x8b", "a gzip archive", "unpack it"),
-    (b"\x1aE\xdf\xa3", "a video (Matroska or WebM)", "give it its right name, ending in .mkv or .webm"),
-    (b"RIFF....AVI ", "a video (AVI)", "give it its right name, ending in .avi"),
+    (b"\x1aE\xdf\xa3", "a video (Matroska or WebM)", "rename it so that it ends in .mkv or .webm"),
+    (b"RIFF....AVI ", "a video (AVI)", "rename it so that it ends in .avi"),
     (b"\x89HDF", "HDF5 data", "export the image from it as TIFF or PNG"),
     (b"SIMPLE  =", "astronomical data (FITS)", "export the image from it as TIFF or PNG"),
     (b"\x93NUMPY", "a NumPy array", "write it as PNG or TIFF with Pillow"),
@@ -144,10 +144,12 @@ AGAIN = "copy or download it again, or remove it"
 
 @contextmanager
 def opened_image(source: str | os.PathLike[str] | bytes, *, name: str = "") -> Iterator[Image.Image]:
-    """Open an image without decoding its pixels; errors call the image `name`, by default its path.
+    """Open an image by its path or its encoded bytes, without decoding its pixels; used as a context manager.
+
+    Error messages begin with `name`, by default the path.
 
     Raises:
-        ImageError: not a readable image, or over `MAX_PIXELS`.
+        ImageError: the file is not a readable image, or has more than `MAX_PIXELS` pixels.
     """
     name = name or ("the image" if isinstance(source, bytes) else os.fspath(source))
     if not isinstance(source, bytes):
@@ -169,7 +171,7 @@ def opened_image(source: str | os.PathLike[str] | bytes, *, name: str = "") -> I
 
 @contextmanager
 def decoding(name: str) -> Iterator[None]:
-    """Turn every error that Pillow raises for a damaged file into an `ImageError` that names the file."""
+    """Convert errors from opening or decoding a file in the block to an `ImageError` that begins with `name`."""
     try:
         yield
     except FileNotFoundError as error:
@@ -192,7 +194,7 @@ def decoding(name: str) -> Iterator[None]:
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Add the file's name to the message of an `ImageError` that does not begin with it."""
+    """Prepend the file's `name` to the message of an `ImageError` raised in the block, if the name is missing there."""
     try:
         yield
     except ImageError as error:
@@ -202,12 +204,12 @@ def naming(name: str) -> Iterator[None]:
 
 
 def is_tiff(source: str | os.PathLike[str] | bytes) -> bool:
-    """Return whether a file is a TIFF, by its first bytes."""
+    """Return whether a file, given as its path or its bytes, is a TIFF or BigTIFF, by its first 4 bytes."""
     return head_of(source, 4).startswith(TIFF_MAGICS)
 
 
 def head_of(source: str | os.PathLike[str] | bytes, size: int) -> bytes:
-    """Return the first `size` bytes of a file; all bytes if `size` is -1."""
+    """Return the first `size` bytes of a file, given as its path or its bytes; all bytes if `size` is -1."""
     if isinstance(source, bytes):
         return source[: None if size < 0 else size]
     refuse_special(source, error=ImageError)
@@ -216,16 +218,17 @@ def head_of(source: str | os.PathLike[str] | bytes, size: int) -> bytes:
 
 
 def read_exif(image: Image.Image, path: str | os.PathLike[str]) -> Image.Exif:
-    """Read the EXIF entries of an opened image; the pixels of a PNG are decoded only if metadata follows them.
+    """Read the EXIF entries of the opened image at `path`.
 
-    Pillow's own method decodes every PNG to find metadata behind the pixels.
+    The pixels of a PNG are decoded only if metadata follows them in the file. Pillow's own method decodes every PNG,
+    which is slow.
     """
     is_plain_png = image.format == "PNG" and not _has_late_metadata(Path(path))
     return Image.Image.getexif(image) if is_plain_png else image.getexif()
 
 
 def check_size(size: tuple[int, int]) -> None:
-    """Refuse an image of (height, width) `size` that has too many pixels.
+    """Raise an error if an image of `size` (height, width) has too many pixels.
 
     Raises:
         ImageError: the image has more than `MAX_PIXELS` pixels.
@@ -239,16 +242,17 @@ def check_size(size: tuple[int, int]) -> None:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Return an image turned upright by its EXIF orientation; the same object if it is upright already."""
+    """Return the image rotated and mirrored by its EXIF orientation; the same object if it is already upright."""
     turned = image.getexif().get(ORIENTATION, 1) != 1
     return ImageOps.exif_transpose(image) if turned else image
 
 
 def deep_png(image: Image.Image, source: str | os.PathLike[str] | bytes) -> npt.NDArray[np.uint16] | None:
-    """Decode an opened PNG with several 16-bit channels, which Pillow reduces to 8 bits; None for any other image.
+    """Decode an opened PNG with several 16-bit channels by OpenCV, since Pillow reduces them to 8 bits.
 
     Returns:
-        (H, W, 3) red, green, blue, or (H, W, 4) with alpha; gray is three equal channels. EXIF is not applied.
+        (H, W, 3) red, green, blue, or (H, W, 4) with alpha; gray is three equal channels. The EXIF orientation is not
+        applied. None for any other image.
 
     Raises:
         OSError, SyntaxError, ValueError: the file is damaged; raised by Pillow.
@@ -258,7 +262,7 @@ def deep_png(image: Image.Image, source: str | os.PathLike[str] | bytes) -> npt.
         return None
     import cv2  # slow to import
 
-    image.load()  # finds damages, of which OpenCV gives no reason
+    image.load()  # raises an error that says what is damaged, unlike OpenCV
     values = cv2.imdecode(np.frombuffer(head_of(source, -1), np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.ndim != 3:
         raise ValueError("its 16-bit numbers cannot be decoded")
@@ -283,12 +287,12 @@ def what_it_is(head: bytes) -> tuple[str, str]:
             return f"is {kind}, which cannot be read", _CONVERT
         if kind:
             return f"is {kind}, but damaged, cut short or of an unsupported variant", f"{AGAIN}; or {_CONVERT}"
-        return "is a video (MP4 or MOV)", "give it its right name, ending in .mp4"
+        return "is a video (MP4 or MOV)", "rename it so that it ends in .mp4"
     for magic, kind, remedy in _MAGICS:
         if re.match(re.escape(magic).replace(rb"\.\.\.\.", b"(?s:....)"), head):
             return f"is {kind}", remedy
     if head[:4] == b"\1\0\0\0" and head[40:44] == b" EMF":
-        return "is a Windows metafile (EMF), commands that draw", "save it as PNG in the program that made it"
+        return "is a Windows metafile (EMF), drawing commands", "save it as PNG in the program that made it"
     for magic, kind in _IMAGES:
         if re.match(re.escape(magic).replace(rb"\.\.\.\.", b"(?s:....)"), head):
             return f"is {kind}, but damaged, cut short or of an unsupported variant", f"{AGAIN}; or {_CONVERT}"
@@ -301,13 +305,13 @@ def what_it_is(head: bytes) -> tuple[str, str]:
 
 
 def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> None:
-    """Write a color (H, W, 3) or gray (H, W) image in the format of the path's suffix.
+    """Write an RGB (H, W, 3) or gray (H, W) image in the format of the path's suffix, whole or not at all.
 
-    JPEG has quality 95 and no chroma subsampling (4:4:4); PNG is compressed lightly, which takes a third of the time of
-    the default and 6 % more space.
+    JPEG has quality 95 and no chroma subsampling (4:4:4). PNG has compression level 1, which takes a third of the time
+    of the default level and 6 % more space.
 
     Raises:
-        OutputError: the file cannot be written, or its suffix does not belong to an image format.
+        OutputError: the file cannot be written, or its suffix does not belong to a format that can be written.
     """
     refuse_unknown_suffix(path)
     with written_whole(path) as temporary:
@@ -315,13 +319,13 @@ def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8]) -> N
 
 
 def image_bytes(image: npt.NDArray[np.uint8], suffix: str) -> bytes:
-    """Return what `write_image` writes to a file with this suffix, such as .jpg."""
+    """Return an RGB (H, W, 3) or gray (H, W) image as the bytes that `write_image` writes for a suffix such as .jpg."""
     image_format, options = _WRITING[suffix]
     return encoded(Image.fromarray(np.ascontiguousarray(image)), image_format, **options)
 
 
 def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: str, **options: Any) -> None:
-    """Write a Pillow image, whole or not at all; `image_format` and `options` are arguments of its method `save`.
+    """Write a Pillow image, whole or not at all; `image_format` and `options` are arguments of `Image.save`.
 
     The image is encoded in memory first, because Pillow's encoders do not notice if a full disk cuts off the end of a
     file.
@@ -335,14 +339,14 @@ def save_image(path: str | os.PathLike[str], image: Image.Image, image_format: s
 
 
 def encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:
-    """Encode a Pillow image; `image_format` and `options` are arguments of its method `save`."""
+    """Return a Pillow image as encoded bytes; `image_format` and `options` are arguments of `Image.save`."""
     content = io.BytesIO()
     image.save(content, format=image_format, **options)
     return content.getvalue()
 
 
 def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:
-    """Refuse a path if its suffix does not belong to an image format.
+    """Raise an error if the suffix of a path does not belong to an image format that can be written.
 
     Raises:
         OutputError: the suffix is missing or unknown.
@@ -352,16 +356,16 @@ def refuse_unknown_suffix(path: str | os.PathLike[str]) -> None:
 
 
 def _kind_of_box(head: bytes) -> str | None:
-    """Return the kind of an image file that begins with a box of type `ftyp`; None for other files."""
+    """Return the format (a key of `_BRANDS`) of a file that begins with a box of type `ftyp`; None for other files."""
     brands = {head[start : start + 4] for start in (8, *range(16, 48, 4))} if head[4:8] == b"ftyp" else set()
     return next((kind for kind, own in _BRANDS.items() if brands & set(own)), None)
 
 
 def _heic_decoder(name: str) -> str:
-    """Return Pillow's name of the decoder of HEIC files.
+    """Register the decoder for HEIC files, and return its name in Pillow.
 
     Raises:
-        ImageError: the package that holds it is not installed.
+        ImageError: the package pi-heif, which contains the decoder, is not installed; the message begins with `name`.
     """
     try:
         from pi_heif import register_heif_opener
@@ -381,7 +385,7 @@ def _has_late_metadata(path: Path) -> bool:
 
 
 def _chunks(file: IO[bytes]) -> list[bytes]:
-    """Return the types of a PNG's chunks, in order; for a truncated file, the types of the chunks before the cut."""
+    """Return the types of a PNG's chunks, in order; if the file is cut short, only the chunks before the cut."""
     kinds = []
     while len(header := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", header)

@@ -1,4 +1,4 @@
-"""Count the pages of image files, and take them apart: a file for each page of a TIFF or frame of an animation."""
+"""Count the pages of image files, and split a file into its pages: those of a TIFF, or the frames of an animation."""
 
 import io
 import os
@@ -15,25 +15,26 @@ from maskpencil.images.files import decoding, is_tiff, naming, opened_image
 from maskpencil.images.tiff import MAX_PAGES
 
 PAGED_SUFFIXES = frozenset({".gif", ".png", ".tif", ".tiff", ".webp"})
-"""File name endings, in lower case, of formats that may hold several pages."""
+"""The suffixes, in lower case, of formats that may hold several pages."""
 
 _HEAD = 4096
-"""The number of bytes that are examined; a PNG states before its pixels whether it is animated."""
+"""The number of bytes at the start of a file that are examined; they contain the acTL chunk of an animated PNG."""
 
 _SUBFILE, _COMPRESSION = 254, 259
-_PLACES = {273: 279, 324: 325}  # the tags of the offsets of strips and tiles, and of their sizes
+_PLACES = {273: 279, 324: 325}  # TIFF tag of the offsets of strips or tiles: tag of their sizes
 _ELSEWHERE = frozenset({330, 34665, 34853, 40965, 513, 514, 519, 520, 521})
-"""TIFF tags that hold offsets of other data in the file."""
+"""TIFF tags that hold offsets of other data in the file; they are not copied, since the offsets would be wrong."""
 
 _OLD_JPEG = 6
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""The bytes of a number of each type in a TIFF."""
+"""The number of bytes of a value, by the TIFF type number."""
 
 
 def count_pages(path: str | os.PathLike[str]) -> int:
-    """Return the number of pages of an image file, without masks and smaller copies in it; 1 if it cannot be read.
+    """Return the number of pages or frames of an image file; 1 if the file cannot be read.
 
-    Only the headers are read, so that this takes less than a tenth of a millisecond for most files.
+    Masks and smaller copies of the image in a TIFF do not count. Only the headers are read, which takes less than a
+    tenth of a millisecond for most files.
     """
     if Path(path).suffix.lower() not in PAGED_SUFFIXES:
         return 1
@@ -47,18 +48,18 @@ def count_pages(path: str | os.PathLike[str]) -> int:
             if animated:
                 with opened_image(path) as image:
                     return int(getattr(image, "n_frames", 1))
-    except (ImageError, OSError, EOFError, ValueError, SyntaxError, struct.error):  # reported when it is read
+    except (ImageError, OSError, EOFError, ValueError, SyntaxError, struct.error):  # raised again by reading pixels
         pass
     return 1
 
 
 def pages_of(path: str | os.PathLike[str]) -> Iterator[tuple[bytes, str]]:
-    """Yield each page of an image file as a file of its own: its bytes and its suffix.
+    """Yield each page or frame of an image file as a separate file: (its bytes, its suffix, .tif or .png).
 
     Pages of a TIFF are not decoded, so numbers, bands and metadata stay as they are. Frames of animations become PNG.
 
     Raises:
-        ImageError: not a readable image, or damaged.
+        ImageError: the file is not a readable image, or its pages are in old-style JPEG.
     """
     name = os.fspath(path)
     with decoding(name), naming(name):
@@ -82,7 +83,7 @@ def _as_png(image: Image.Image) -> bytes:
         "RGB",
         "RGBA",
         "I;16",
-    ):  # what is shown: frames of a GIF have palettes of their own
+    ):  # also frames with a palette, which may differ from frame to frame
         frame = frame.convert("RGBA" if frame.has_transparency_data else "RGB")
     encoded = io.BytesIO()
     frame.save(encoded, "PNG", compress_level=1)
@@ -91,7 +92,7 @@ def _as_png(image: Image.Image) -> bytes:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A tag of a page: its type, the number of its values, and their bytes."""
+    """A TIFF tag of a page: its type number, the number of its values, and their bytes."""
 
     kind: int
     count: int
@@ -99,7 +100,7 @@ class _Entry:
 
 
 class _Tiff:
-    """The pages of an open TIFF file, as bytes."""
+    """A reader that copies single pages of an open TIFF or BigTIFF file without decoding them."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -113,12 +114,17 @@ class _Tiff:
         self._first = self._numbers(self._word, header[8:] if self._big else header[4:8])[0]
 
     def main_pages(self, *, whole: bool = True) -> list[int]:
-        """Return the offsets of the pages that are images, without masks and smaller copies.
+        """Return the file offsets of the pages that are neither masks nor smaller copies.
+
+        If all pages are masks or smaller copies, return the offset of the first page.
 
         Args:
             whole: whether an offset outside the file is an error; if not, the list of pages ends there.
+
+        Raises:
+            EOFError: a page is outside the file, and `whole` is True.
         """
-        places: dict[int, None] = {}  # in their order; a damaged file may lead back
+        places: dict[int, None] = {}  # the pages in order; in a damaged file the next page may be an earlier page
         main = []
         place = self._first
         while place and place not in places and len(places) < MAX_PAGES:
@@ -139,7 +145,11 @@ class _Tiff:
         return main or list(places)[:1]
 
     def alone(self, place: int) -> bytes:
-        """Return a TIFF file that contains only the page at offset `place`."""
+        """Return a TIFF file that contains only the page at offset `place`.
+
+        Raises:
+            ImageError: the page has no pixels, or is in old-style JPEG.
+        """
         tags = self._tags(place)
         if self._value(tags, _COMPRESSION) == (_OLD_JPEG,):
             raise ImageError(
@@ -157,7 +167,7 @@ class _Tiff:
         start = len(head) + struct.calcsize(self._count) + len(tags) * self._entry + struct.calcsize(self._word)
         kind = 16 if self._big else 4
         width = struct.calcsize(self._word)
-        tags[offsets] = _Entry(kind, len(blocks), bytes(len(blocks) * width))  # their place is known below
+        tags[offsets] = _Entry(kind, len(blocks), bytes(len(blocks) * width))  # offsets follow below
         room = sum(len(entry.value) for entry in tags.values() if len(entry.value) > width)
         places, end = [], start + room
         for block in blocks:

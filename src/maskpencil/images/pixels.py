@@ -30,12 +30,12 @@ class Pixels:
 
     Attributes:
         rgb: (H, W, 3) uint8, 0-255, contiguous.
-        empty: (H, W), True at pixels that are fully transparent, nodata or masked; None if no pixel is empty.
-        pages: the number of images in the file, of which this is the first image.
-        bands: which bands of a TIFF or JPEG 2000 file are shown as RGB; "" if all are, in their order, and for other
-            formats.
+        empty: (H, W) bool, True at pixels that are fully transparent, nodata or masked; None if no pixel is empty.
+        pages: the number of images in the file; `rgb` is the first.
+        bands: a description of the bands of a TIFF or JPEG 2000 file that are used as RGB; "" if these are all bands in
+            their order, and for other formats.
         levels: a description of how numbers were mapped to 0-255; "" for 8-bit numbers.
-        has_place: whether the file is georeferenced.
+        has_place: whether the file is a georeferenced TIFF.
     """
 
     rgb: RGBImage
@@ -47,7 +47,7 @@ class Pixels:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Remarks for the user on how the file was read; each completes a sentence that begins with the file's name."""
+        """Remarks for the user on how the file was read; each is printed after the file's name and a colon."""
         several = f"only page 1 of {self.pages} is read; save the others as separate files" if self.pages > 1 else ""
         return tuple(text for text in (self.bands, self.levels, several) if text)
 
@@ -57,8 +57,8 @@ class Remarks:
     """A collection of remarks on files.
 
     Attributes:
-        names: the names of files by remark.
-        levels: descriptions of how the numbers of files were mapped to 0-255.
+        names: the names of the files with each remark, by remark.
+        levels: the different descriptions of how the numbers of files were mapped to 0-255.
     """
 
     names: dict[str, list[str]] = field(default_factory=dict)
@@ -69,8 +69,8 @@ class Remarks:
 
         Args:
             name: the name of the file in the printed lines.
-            texts: the remarks; each completes a sentence that begins with the name.
-            levels: the remark in `texts` on how the numbers of the file were mapped to 0-255, if any.
+            texts: the remarks, see `Pixels.remarks`.
+            levels: the remark in `texts` on how the numbers of the file were mapped to 0-255; "" if they were not.
         """
         for text in texts:
             self.names.setdefault(text, []).append(name)
@@ -78,7 +78,7 @@ class Remarks:
 
     @property
     def lines(self) -> list[str]:
-        """A line for each remark, with the first file and the number of further files."""
+        """One line per remark, such as "a.tif and 2 more: only page 1 of 3 is read"."""
         return [
             f"{names[0]}{f' and {len(names) - 1} more' if names[1:] else ''}: {text}"
             for text, names in self.names.items()
@@ -86,7 +86,7 @@ class Remarks:
 
     @property
     def warnings(self) -> list[str]:
-        """A list with a line if the numbers of the files were mapped to 0-255 in different ways, else []."""
+        """A list of one line if the numbers of the files were mapped to 0-255 in different ways, otherwise []."""
         if len(self.levels) < 2:
             return []
         ways = "; ".join(sorted(self.levels))
@@ -98,10 +98,12 @@ class Remarks:
 
 
 def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None) -> tuple[int, int]:
-    """Return the (height, width) to which an image of `size` (height, width) is scaled for an `image_size`.
+    """Return the (height, width) to which an image is scaled.
 
-    An `image_size` of None keeps the size; a number limits the longer side to this number of pixels, without enlarging
-    the image; (height, width) sets the size.
+    Args:
+        size: the (height, width) of the image.
+        image_size: None keeps the size; a number limits the longer side to this number of pixels, and never enlarges
+            the image; (height, width) is returned unchanged.
     """
     if image_size is None or isinstance(image_size, tuple):
         return image_size or size
@@ -110,21 +112,25 @@ def fitted_size(size: tuple[int, int], image_size: int | tuple[int, int] | None)
 
 
 def scaled(image: RGBImage, size: tuple[int, int]) -> RGBImage:
-    """Scale an image (H, W, 3) to `size` (height, width), bilinear and anti-aliased; unchanged if it has that size."""
+    """Scale an RGB image (H, W, 3) to `size` (height, width), bilinear with anti-aliasing.
+
+    Return the same array if the image already has this size.
+    """
     if image.shape[:2] == size:
         return image
     return np.array(Image.fromarray(image).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
 def to_pixels(image: Image.Image, name: str) -> Pixels:
-    """Convert a Pillow image: turn it upright by EXIF and blend it over white; errors call it `name`.
+    """Convert a Pillow image to RGB: rotate it by its EXIF orientation, and blend transparent pixels over white.
 
     Raises:
-        ImageError: the numbers of the image are floating-point, or its palette is missing.
+        ImageError: the numbers of the image are floating-point, or its palette is missing; the message begins with
+            `name`.
     """
     image = upright(image)
     if image.mode == "F":
-        raise ImageError(f"{name}: holds floating-point numbers; expected 8 or 16 bits a channel; convert it first")
+        raise ImageError(f"{name}: holds floating-point numbers; expected 8 or 16 bits per channel; convert it first")
     if image.mode.startswith("I"):  # 16 bits, even if Pillow stores them in 32
         return array_to_pixels(np.array(image).clip(0, 65535).astype(np.uint16))
     if image.mode == "P" and image.palette is None:
@@ -138,12 +144,14 @@ def to_pixels(image: Image.Image, name: str) -> Pixels:
 
 
 def is_tensor(source: Any) -> bool:
-    """Return whether a value is a torch tensor, without importing torch."""
+    """Return whether a value is a torch tensor, without importing torch, which is slow."""
     return "torch" in sys.modules and isinstance(source, sys.modules["torch"].Tensor)
 
 
 def tensor_to_pixels(tensor: Any) -> Pixels:
-    """Convert a torch tensor (H, W), (1, H, W), (3, H, W) or (4, H, W) of uint8 or uint16.
+    """Convert a torch tensor (H, W), (1, H, W), (3, H, W) or (4, H, W) of uint8 or uint16 to RGB.
+
+    The channels are gray, RGB, or RGB and alpha.
 
     Raises:
         ImageError: the tensor has another shape or type.
@@ -163,7 +171,9 @@ def tensor_to_pixels(tensor: Any) -> Pixels:
 
 
 def array_to_pixels(array: npt.NDArray[np.generic]) -> Pixels:
-    """Convert an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8 or uint16.
+    """Convert an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8 or uint16 to RGB.
+
+    The channels are gray, RGB, or RGB and alpha.
 
     Raises:
         ImageError: the array has another shape or type.
@@ -184,10 +194,13 @@ def array_to_pixels(array: npt.NDArray[np.generic]) -> Pixels:
 
 
 def refuse_wide(image: Image.Image) -> None:
-    """Refuse a Pillow image of floats, or of 32-bit integers that are unlikely to be 16-bit gray levels.
+    """Raise an error for a Pillow image of floats, or of 32-bit integers that are unlikely to be 16-bit gray levels.
 
     Integers that were read from a file are accepted. Other integers are accepted only if they are from 0 to 65535 and
     the greatest is over 255, or if all are 0.
+
+    Raises:
+        ImageError: the range of the numbers is unknown; the message says how to convert them.
     """
     if image.mode == "F" or (image.mode == "I" and image.format is None):
         array = np.array(image)
@@ -196,12 +209,12 @@ def refuse_wide(image: Image.Image) -> None:
 
 
 def _unfit_numbers(values: npt.NDArray[Any], kind: str, what: str) -> ImageError:
-    """Return the error for an image whose numbers have no fixed range, with an expression that converts them.
+    """Return the error for an image whose numbers have an unknown range; the message says how to convert them.
 
     Args:
-        values: the numbers, whose range determines the expression.
-        kind: the type of the numbers, for the message.
-        what: "array", "tensor" or "image" (Pillow's), for the message.
+        values: the numbers; their least and greatest determine the Python expression in the message.
+        kind: the type of the numbers, such as "float32", for the message.
+        what: "array", "tensor" or "image" (a Pillow image), for the message.
     """
     must = f"{'a Pillow image' if what == 'image' else f'an image {what}'} must be uint8 or uint16, but got {kind}"
     if values.dtype.kind not in "biuf":
@@ -230,7 +243,7 @@ def _scaling(name: str, low: float, high: float, *, whole: bool) -> tuple[str, s
     """Guess the full range of numbers from `low` to `high`, and how to convert them to 8 or 16 bits.
 
     Returns:
-        The range as text, an expression that converts the variable `name`, and the number of bits of its result.
+        The range as text, a Python expression that converts the variable `name`, and the number of bits of the result.
     """
     if low >= 0 and high <= 1 and not whole:
         return "0 to 1", f"({name} * 255).round()", 8

@@ -1,4 +1,4 @@
-"""Encode images as PNG without loss, faster than by Pillow or OpenCV, for sending them."""
+"""Encode images as PNG, faster than Pillow or OpenCV, to send them to a server."""
 
 import struct
 import zlib
@@ -12,12 +12,12 @@ _UP = 2
 
 
 def quick_png(image: RGBImage, *, compressed: bool = True) -> bytes:
-    """Return an image (H, W, 3) as a PNG file.
+    """Encode an RGB image (H, W, 3) uint8 as PNG, and return the bytes.
 
     Args:
         image: the image.
-        compressed: whether to compress the pixels, to about half of their size; else the file is a little larger than
-            the array, and is written and read ten times as fast.
+        compressed: whether to compress the pixels, to about half of their size. If not, the PNG is a little larger than
+            the array, and is encoded and decoded ten times as fast.
     """
     height, width, _ = image.shape
     flat = image.reshape(height, 3 * width)

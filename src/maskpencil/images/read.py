@@ -1,4 +1,7 @@
-"""Read image files of any kind as RGB uint8, or only their headers. No other package opens image files."""
+"""Read image files of any format as RGB uint8, or only their headers.
+
+Other packages open image files through `maskpencil.images`, except `inference.raster`, which reads parts of rasters.
+"""
 
 import io
 import os
@@ -37,13 +40,14 @@ from maskpencil.images.pixels import (
 from maskpencil.parsing import shown
 
 MAX_BYTES = 2**31
-"""The largest size of a decoded image in bytes, which limits the number of bands of a large image."""
+"""The largest number of bytes of all bands of a decoded TIFF page; it limits the number of bands of a large image."""
 
 _SEVERAL = ("AVIF", "GIF", "PNG", "WEBP")
-"""Formats that may hold several images, without MPO, whose further images are only previews and other views."""
+"""Pillow's names of formats that may hold several images, without MPO, whose further images are previews or other
+views."""
 
 JPEG2000_HEAD = 2**16
-"""The number of bytes at the start of a file in which its header is searched."""
+"""The number of bytes at the start of a JPEG 2000 file in which its header is searched."""
 
 _START, _COLOR = b"\xff\x4f\xff\x51", b"colr\x01"
 _GRAY = 17
@@ -53,8 +57,9 @@ _GRAY = 17
 class Header:
     """The header of an image file.
 
-    `size` is (height, width) as stored. `orientation` is that of EXIF, 1 to 8: viewers rotate or mirror the image
-    unless it is 1, and exchange height and width if it is 5 or more. `pages` is the number of images in the file.
+    `mode` is Pillow's mode, such as "RGB". `size` is (height, width) as stored. `orientation` is the EXIF orientation,
+    1 to 8: 1 is upright; for other values viewers rotate or mirror the image, and from 5 on they exchange height and
+    width. `pages` is the number of images in the file.
     """
 
     mode: str
@@ -69,10 +74,10 @@ class Header:
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
-    """Read the header of an image file, without its pixels.
+    """Read the header of an image file, without decoding its pixels.
 
     Raises:
-        ImageError: not a readable image, or over `MAX_PIXELS`.
+        ImageError: the file is not a readable image, or has more than `MAX_PIXELS` pixels.
     """
     name = os.fspath(path)
     with decoding(name):
@@ -89,10 +94,12 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 
 
 def encoded_size(content: bytes) -> tuple[int, int]:
-    """Read the (height, width) of an encoded image as stored, from its header, without decoding its pixels.
+    """Return the (height, width) of an encoded image as stored, without decoding its pixels.
+
+    The EXIF orientation is not applied.
 
     Raises:
-        ImageError: not an image in a known format, or over `MAX_PIXELS`.
+        ImageError: the bytes are not an image in a known format, or the image has more than `MAX_PIXELS` pixels.
     """
     name = "the image"
     with decoding(name):
@@ -104,14 +111,15 @@ def encoded_size(content: bytes) -> tuple[int, int]:
 
 
 def read_image(source: ImageSource) -> RGBImage:
-    """Decode an image to RGB, see `read_pixels`.
+    """Decode an image to RGB; `read_pixels` describes `source` and the conversion.
 
     Returns:
         (H, W, 3) uint8, 0-255, contiguous.
 
     Raises:
-        ImageError: not a readable image, truncated, or over `MAX_PIXELS`; or its pixels are floats, booleans or
-            integers of more than 16 bits, whose range is unknown; the message says how to convert them.
+        ImageError: the image is not readable, is truncated, or has more than `MAX_PIXELS` pixels; or its pixels are
+            floats, booleans or integers of more than 16 bits, whose range is unknown; the message says how to convert
+            them.
     """
     return read_pixels(source).rgb
 
@@ -119,20 +127,22 @@ def read_image(source: ImageSource) -> RGBImage:
 def read_pixels(source: ImageSource) -> Pixels:
     """Decode an image to RGB, and find its empty pixels.
 
-    The image is turned upright by EXIF, and only the first of several pages is read. Transparency is blended over
-    white. In TIFF and JPEG 2000 files transparency only marks empty pixels, as in GDAL; `maskpencil.images.bands`
-    describes which bands of these files are visible and how their numbers are mapped to 8 bits. Other 16-bit numbers
-    are scaled from the full range.
+    The image is rotated and mirrored by its EXIF orientation. If a file has several pages, only the first is read.
+    Transparent pixels are blended over white; but in TIFF and JPEG 2000 files transparency only marks empty pixels, as
+    in GDAL. The module `maskpencil.images.bands` describes which bands of TIFF and JPEG 2000 files are visible and how
+    their numbers are mapped to 0-255. In other formats 16-bit numbers from 0 to 65535 are mapped to 0-255.
 
     Args:
         source: a path (a leading ~ is the home folder), encoded bytes, a file opened for reading bytes (read from its
             start if it can be rewound), a Pillow image, an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a torch
             tensor (H, W), (1, H, W), (3, H, W) or (4, H, W). Arrays and tensors hold uint8 (0-255) or uint16 (0-65535)
-            in the order red, green, blue (for OpenCV's order, blue, green, red, give `image[..., ::-1]`).
+            in the order red, green, blue; an image in OpenCV's order, blue, green, red, is given as
+            `image[..., ::-1]`.
 
     Raises:
-        ImageError: not a readable image, truncated, or over `MAX_PIXELS`; or its pixels are floats, booleans or
-            integers of more than 16 bits, whose range is unknown; the message says how to convert them.
+        ImageError: the image is not readable, is truncated, or has more than `MAX_PIXELS` pixels; or its pixels are
+            floats, booleans or integers of more than 16 bits, whose range is unknown; the message says how to convert
+            them.
     """
     if isinstance(source, np.ndarray):
         return array_to_pixels(source)
@@ -157,7 +167,13 @@ def read_pixels(source: ImageSource) -> Pixels:
 
 
 def _as_file(source: Any) -> tuple[str | bytes, str]:
-    """Return the path or the encoded bytes of a file, and its name for messages."""
+    """Return the path or the encoded bytes of an image given as a path, as bytes or as an open file, and its name.
+
+    The name, for messages, is the path, or "the image" if there is no path.
+
+    Raises:
+        ImageError: `source` is of another type, or cannot be read as bytes.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source), "the image"
     if isinstance(source, str | os.PathLike):
@@ -182,18 +198,18 @@ def _as_file(source: Any) -> tuple[str | bytes, str]:
 
 
 def _pages(image: Image.Image) -> int:
-    """Return the number of images in a file."""
+    """Return the number of images in an opened file."""
     return int(getattr(image, "n_frames", 1)) if image.format in _SEVERAL else 1
 
 
 def orientation_of(exif: Image.Exif) -> int:
-    """Return EXIF's orientation, 1 to 8; 1 if it is missing or invalid."""
+    """Return the orientation in EXIF entries, 1 to 8; 1 if the orientation is missing or invalid."""
     value = exif.get(ORIENTATION, 1)
     return value if value in range(1, 9) else 1
 
 
 def _tiff_pixels(source: str | os.PathLike[str] | bytes, name: str) -> Pixels:
-    """Read the first page of a TIFF file."""
+    """Read the first page of a TIFF file as RGB; errors begin with `name`."""
     path = None if isinstance(source, bytes) else Path(source)
     with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file, naming(name):
         pages = tiff.read_pages(file)
@@ -214,7 +230,7 @@ def _tiff_pixels(source: str | os.PathLike[str] | bytes, name: str) -> Pixels:
 
 
 def first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
-    """Return the first page of a TIFF file, the only one that is read.
+    """Return the first page of a TIFF file that is neither a mask nor a smaller copy; only this page is read.
 
     Raises:
         ImageError: the page is too large, has no pixels, or belongs to a raw photo.
@@ -237,9 +253,18 @@ def first_page(pages: list[tiff.TiffPage]) -> tiff.TiffPage:
 def _tiff_mask(
     file: IO[bytes], page: tiff.TiffPage, pages: list[tiff.TiffPage], path: Path | None
 ) -> npt.NDArray[np.generic] | None:
-    """Read the mask (H, W) of a page, 0 at empty pixels, from the file or from a mask file next to it.
+    """Read the mask (H, W) of a TIFF page, 0 at empty pixels, from another page or from a mask file.
 
     Return None if the page has no mask.
+
+    Args:
+        file: the open TIFF file.
+        page: the page.
+        pages: all pages of the file.
+        path: the path of the file, next to which a mask file is searched; None if the image is in memory.
+
+    Raises:
+        ImageError: the mask file has another size than the page.
     """
     within = tiff.mask_of(page, pages)
     if within:
@@ -293,10 +318,10 @@ class Jpeg2000Facts:
     """The header of a JPEG 2000 file.
 
     Attributes:
-        start: the offset of the codestream in the file.
+        start: the offset of the codestream (the header of the pixels, and the pixels) in the file.
         count: the number of bands.
-        bits: the bits of a number.
-        called_gray: whether the file declares it to be gray.
+        bits: the number of bits of the first band's numbers.
+        called_gray: whether the file declares the color space to be gray, even if it has several bands.
     """
 
     start: int
@@ -331,7 +356,15 @@ def _seen(
     alpha: npt.NDArray[np.generic] | None = None,
     mask: npt.NDArray[np.generic] | None = None,
 ) -> Pixels:
-    """Convert the numbers (H, W, n) of the visible bands to an image, and find its empty pixels."""
+    """Convert the numbers (H, W, n) of the visible bands to RGB, and find the empty pixels.
+
+    Args:
+        colors: the numbers of all pixels of the image.
+        bands: the meaning of the bands.
+        name: the name of the image, with which errors begin.
+        alpha: (H, W), the band of transparency, if any.
+        mask: (H, W), 0 at empty pixels, if any.
+    """
     empty, levels = empty_pixels(colors, bands, alpha=alpha, mask=mask), Levels(bands)
     if levels.by_numbers:
         levels.count(colors, empty)

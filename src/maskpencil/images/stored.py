@@ -1,4 +1,4 @@
-"""Read the numbers of mask files as they are stored, without converting them for display."""
+"""Read the pixel values of mask files as they are stored, without converting them for display."""
 
 import io
 import os
@@ -21,7 +21,7 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Stored:
-    """The numbers of an image file, upright.
+    """The pixel values of an image file as stored, rotated by its EXIF orientation.
 
     Attributes:
         values: (H, W) numbers, or (H, W, 3) red, green and blue; in 1-bit images, black is 0 and white 255.
@@ -29,8 +29,8 @@ class Stored:
         palette: (n, 3) uint8, the color of each number; None if the file has no palette.
         clear: the palette indices of fully transparent colors.
         shown_inverted: whether viewers show large numbers dark, as in a TIFF in which 0 is white.
-        bands: the number of bands of a TIFF file without alpha; 1 if the file marks some of its bands as colors (RGB,
-            CMYK), and for all other formats.
+        bands: the number of bands of a TIFF file, not counting alpha; 1 if the file marks some of its bands as colors
+            (RGB, CMYK), and for all other formats.
     """
 
     values: npt.NDArray[Any]
@@ -42,13 +42,14 @@ class Stored:
 
 
 def read_stored(source: str | os.PathLike[str] | bytes, *, name: str = "") -> Stored:
-    """Read the numbers of the first page of an image file; messages call it `name`, by default its path.
+    """Read the pixel values of the first page of an image file, given as its path or its bytes.
 
     Raises:
-        ImageError: not a readable image, truncated, or over `MAX_PIXELS`.
+        ImageError: the file is not a readable image, is truncated, or has more than `MAX_PIXELS` pixels; the message
+            begins with `name`, by default the path.
     """
     name = name or ("the image" if isinstance(source, bytes) else os.fspath(source))
-    if isinstance(source, bytes) or Path(source).suffix.lower() in TIFF_SUFFIXES:  # others need no look at the head
+    if isinstance(source, bytes) or Path(source).suffix.lower() in TIFF_SUFFIXES:  # saves opening other files twice
         with decoding(name):
             if is_tiff(source):
                 return _of_tiff(source, name)
@@ -80,32 +81,32 @@ def _of_pillow(image: Image.Image) -> Stored:
 
 
 def _scale(image: Image.Image, source: str | os.PathLike[str] | bytes) -> tuple[int, int] | None:
-    """Return the factor by which Pillow scales the pixel values of a file; None if Pillow does not scale them.
+    """Return by which factor Pillow scales the pixel values of a file; None if Pillow does not scale them.
 
-    The factor is a pair: a value in the file, and the value to which Pillow scales it, such as (15, 255).
+    The factor is a pair: a value in the file, and the value to which Pillow scales this value, such as (15, 255).
 
     Raises:
         ImageError: Pillow would drop bits of the values.
     """
     if image.format == "PPM" and image.mode in ("L", "I"):
-        for *_, given in getattr(image, "tile", ()):  # where they are spread: the mode and the greatest number
+        for *_, given in getattr(image, "tile", ()):  # if Pillow scales: (mode, greatest number)
             if isinstance(given, tuple):
                 return given[1], 255 if image.mode == "L" else 65535
     if image.format == "JPEG2000":
         facts = jpeg2000_facts(head_of(source, JPEG2000_HEAD))
         if facts.bits > 8 and facts.count > 1:
             raise ImageError(
-                f"is JPEG 2000 of {facts.bits} bits in {facts.count} bands; only 8 bits of each would be read; "
+                f"is JPEG 2000 with {facts.count} bands of {facts.bits} bits; only 8 bits per band would be read; "
                 "convert it: gdal_translate IN.jp2 OUT.tif"
             )
         room = 16 if facts.bits > 8 else 8
-        if facts.bits != room and facts.count == 1:  # Pillow shifts
+        if facts.bits != room and facts.count == 1:  # Pillow shifts the values to the highest bits
             return 1, 1 << (room - facts.bits)
     return None
 
 
 def _unscaled(values: npt.NDArray[Any], scale: tuple[int, int]) -> npt.NDArray[Any]:
-    """Return the numbers (H, W) as stored, computed from Pillow's scaled `values`; see `_scale`."""
+    """Undo Pillow's scaling by the factor `scale` from `_scale`, and return the values (H, W) as stored."""
     greatest, shown = scale
     return ((values.astype(np.int64) * greatest * 2 + shown) // (2 * shown)).astype(values.dtype)
 
@@ -141,7 +142,7 @@ def _of_tiff(source: str | os.PathLike[str] | bytes, name: str) -> Stored:
 
 
 def _numbers(values: Samples, bands: Bands) -> Samples:
-    """Return the numbers (H, W) of one band as stored, but those of a 1-bit gray image as 0 (black) and 255 (white)."""
+    """Return the numbers (H, W) of one band as stored, except in 1-bit gray images: 0 for black, 255 for white."""
     if bands.bits > 1 or bands.model == "palette":
         return values
     white = values == (0 if bands.model == "white-is-zero" else 1)

@@ -237,7 +237,7 @@ def test_a_confidence_is_taken_for_one_only_if_all_lines_of_files_have_it(
         return
     folder = open_folder(root)
     assert left_out(folder.notes, "x") == []
-    (line,) = (line for line in folder.notes if "left out as a confidence" in line)
+    (line,) = (line for line in folder.notes if "counts as a confidence" in line)
     assert "2 label files" in line
     for pairs in folder.splits.values():
         for pair in pairs:
