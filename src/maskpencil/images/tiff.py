@@ -1,8 +1,8 @@
-"""Read TIFF files by their tags: pages, bands, masks, and the numbers of any bands as they are stored.
+"""Read TIFF files by their tags: pages, bands, masks, and the pixel values of any bands as they are stored.
 
-Pillow decodes the compressed bytes, but supports few band layouts. A losslessly compressed file is therefore presented
-to Pillow as a gray image of bytes, and the bytes are converted to numbers here. Lossy files (JPEG, ...) are left to
-Pillow.
+Pillow decodes the compressed bytes, but supports few combinations of bands and number types. Pixels that are compressed
+without loss are therefore presented to Pillow as a gray image of bytes, and the bytes are converted to numbers here.
+Files with lossy compression (JPEG, ...) are decoded completely by Pillow.
 
 Sources: TIFF 6.0, https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf; GDAL's tags,
 https://gdal.org/en/stable/drivers/raster/gtiff.html
@@ -31,13 +31,13 @@ from maskpencil.images.bands import Bands, Model, Samples, choose_bands
 MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 MAX_PAGES = 65_536
-"""The largest number of pages that are counted."""
+"""The largest number of pages of a file that are read or counted; further pages are left out."""
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIPS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES, _PLANAR, _PREDICTOR, _PALETTE = 273, 277, 278, 279, 284, 317, 320
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_SIZES, _EXTRA, _FORMAT = 322, 323, 324, 325, 338, 339
 _SUBFILE, _ORIENTATION, _JPEG_TABLES, _DNG, _GDAL_METADATA, _NODATA = 254, 274, 347, 50706, 42112, 42113
-_PLACE_TAGS = (33550, 33922, 34264, 34735, 50844)  # pixel scale, tie points, transformation, keys, RPCs
+_PLACE_TAGS = (33550, 33922, 34264, 34735, 50844)  # georeference: pixel scale, tie points, matrix, keys, RPCs
 
 _REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType
 
@@ -66,31 +66,35 @@ _BASES: dict[int, Model] = {0: "white-is-zero", 3: "palette", 5: "cmyk"}
 _RETYPE = "expected 8, 16 or 32 bits a band; convert it, for example: gdal_translate -ot UInt16 IN.tif OUT.tif"
 
 _AT_ONCE = 2**26
-"""The number of decoded bytes of tiles or strips that Pillow decodes at once."""
+"""The approximate number of decoded bytes of the tiles or strips that are given to Pillow at once."""
 
-_KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # the tag SampleFormat
+_KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # value of the tag SampleFormat: NumPy's kind; 4 is undefined
 
 
 @dataclass(frozen=True)
 class TiffPage:
-    """One image of a TIFF file; `order` is the byte order of its numbers, < (little-endian) or > (big-endian)."""
+    """One page of a TIFF file.
+
+    `tags` maps tag numbers to values; a tag that the page does not have is missing. `order` is the byte order of the
+    numbers in the file, < (little-endian) or > (big-endian).
+    """
 
     tags: Mapping[int, Any]
     order: Literal["<", ">"]
 
     @property
     def size(self) -> tuple[int, int]:
-        """The (height, width) as stored."""
+        """The (height, width) as stored, before the orientation is applied."""
         return self._number(_HEIGHT), self._number(_WIDTH)
 
     @property
     def subfile(self) -> int:
-        """The bits of the tag NewSubfileType: 1 for a smaller copy of the image, 4 for a mask."""
+        """The bits of the tag NewSubfileType: 1 for a smaller copy of the image, 4 for a mask; 0 if missing."""
         return self._number(_SUBFILE, 0)
 
     @property
     def orientation(self) -> int:
-        """The orientation as in EXIF, 1 to 8."""
+        """The orientation, 1 to 8, with the meanings of EXIF; 1 (upright) if the tag is missing or invalid."""
         value = self._number(_ORIENTATION, 1)
         return value if value in range(1, 9) else 1
 
@@ -106,7 +110,7 @@ class TiffPage:
 
     @property
     def bits(self) -> int:
-        """The number of bits of a number, that is of a pixel in one band."""
+        """The number of bits of a pixel in the first band."""
         return self._number(_BITS, 1)
 
     @property
@@ -141,7 +145,7 @@ class TiffPage:
 
     @cached_property
     def bands(self) -> Bands:
-        """The bands of the page and how they are shown, see `Bands`.
+        """The bands of the page and how they become RGB, see `Bands`.
 
         Raises:
             ImageError: the tags are damaged, or the numbers are of an unsupported type.
@@ -151,7 +155,7 @@ class TiffPage:
         base = _BASES.get(photometric, "gray")
         extra = self._numbers(_EXTRA)
         if count < 1 or len(extra) >= count or (photometric == 5 and count - len(extra) < 4):
-            raise _damaged(f"it has {count} bands, {len(extra)} of them extra")
+            raise _damaged(f"it has {count} bands, {len(extra)} of them in the tag ExtraSamples")
         alpha = next((count - len(extra) + i for i, kind in enumerate(extra) if kind in (1, 2)), None)
         marks = ["undefined"] * count
         if photometric in (2, 6) and count >= 3:
@@ -178,7 +182,14 @@ class TiffPage:
         )
 
     def samples(self, file: IO[bytes], bands: tuple[int, ...]) -> Samples:
-        """Read the numbers of some bands as they are stored, (H, W, n).
+        """Read the numbers of some bands as they are stored, without applying the orientation.
+
+        Args:
+            file: the open TIFF file.
+            bands: the numbers of the bands, from 0.
+
+        Returns:
+            (H, W, n), the bands in the given order.
 
         Raises:
             ImageError: the compression is not supported.
@@ -198,7 +209,7 @@ class TiffPage:
 
     @property
     def has_coarse_color(self) -> bool:
-        """Whether the page is JPEG with chroma subsampling (color at a lower resolution than brightness)."""
+        """Whether the page is JPEG in YCbCr, which usually has chroma subsampling (color at a lower resolution)."""
         return (self.photometric, self.compression, self.count, self.bits) == (6, 7, 3, 8)
 
     @property
@@ -210,17 +221,17 @@ class TiffPage:
         return self.compression in _BY_PILLOW and (known or (self.bits, self.count) == (1, 1))
 
     def _pillow_samples(self, file: IO[bytes]) -> Samples:
-        """Read the numbers of a page that Pillow decodes unchanged."""
+        """Read the numbers (H, W, n) of a page that Pillow decodes as a whole, and undo changes that Pillow makes."""
         values = _by_pillow(file)
         if values.dtype == bool:
             values = values.astype(np.uint8)
-        if self.photometric == 0:  # Pillow inverts it
+        if self.photometric == 0:  # 0 is white: Pillow inverts the numbers
             values = 2**self.bits - 1 - values
         values = turned(values, {6: 8, 8: 6}.get(self.orientation, self.orientation))  # back to the stored orientation
         return values if values.ndim == 3 else values[..., None]
 
     def _decoded(self, file: IO[bytes], plane: int, count: int) -> Samples:
-        """Decode the samples (H, W, count) of interleaved bands, or of one plane."""
+        """Decode `count` bands that are interleaved (`plane` 0), or the one band of a plane, as (H, W, count)."""
         blocks = self._blocks(plane, count)
         height, width = self.size
         values = np.full((height, width, count), self._missing(), self.dtype)
@@ -237,7 +248,11 @@ class TiffPage:
         return values
 
     def _blocks(self, plane: int, count: int) -> list["_Block"]:
-        """Return the tiles or strips of a plane of `count` bands."""
+        """Return the tiles or strips of the plane `plane`, from 0, which holds `count` interleaved bands.
+
+        Raises:
+            ImageError: tiles or strips are missing in the tags, or their size is invalid.
+        """
         height, width = self.size
         tiled = _TILES in self.tags
         offsets = self._numbers(_TILES if tiled else _STRIPS)
@@ -257,7 +272,7 @@ class TiffPage:
         ]
 
     def _block_bytes(self, file: IO[bytes], blocks: Sequence["_Block"]) -> npt.NDArray[np.uint8]:
-        """Decode blocks, and return their rows stacked vertically, (rows, bytes)."""
+        """Decompress tiles or strips, and return their rows stacked vertically, uint8 (rows, bytes per row)."""
         parts: list[bytes] = []
         offsets: list[int] = []
         position = 8
@@ -297,14 +312,23 @@ class TiffPage:
         return _by_pillow(io.BytesIO(header + content + bytes(start - position) + directory))
 
     def _missing(self) -> float:
-        """Return the value of pixels in tiles that a sparse file omits: nodata, or else 0, as defined by GDAL."""
+        """Return the value of pixels in tiles that a sparse file omits, as in GDAL: the nodata number, or else 0."""
         nodata = self.bands.nodata
         if nodata is None or (np.isnan(nodata) and self.dtype.kind != "f"):
             return 0
         return nodata if self.dtype.kind == "f" else float(np.clip(nodata, 0, 2**self.bits - 1))
 
     def _unpacked(self, rows: npt.NDArray[np.uint8], values: int, count: int) -> Samples:
-        """Unpack rows of bytes into samples (rows, values): in each row, the numbers of `count` interleaved bands."""
+        """Convert decompressed rows to numbers: undo the predictor, the byte order and the packing of bits.
+
+        Args:
+            rows: uint8 (rows, bytes per row).
+            values: the number of values in a row.
+            count: the number of interleaved bands.
+
+        Returns:
+            (rows, values), in each row the numbers of the `count` bands of the first pixel, then of the second pixel.
+        """
         size, predictor = self.dtype.itemsize, self._number(_PREDICTOR, 1)
         if predictor == 3:
             summed = np.cumsum(rows.reshape(len(rows), -1, count), axis=1, dtype=np.uint8)
@@ -342,7 +366,7 @@ class TiffPage:
         value = self.tags.get(tag, ())
         value = value if isinstance(value, tuple | list | bytes) else (value,)
         if not all(isinstance(number, int) for number in value):
-            raise _damaged(f"tag {tag}")
+            raise _damaged(f"tag {tag} does not hold whole numbers")
         return tuple(value)
 
     def _number(self, tag: int, default: int | None = None) -> int:
@@ -356,7 +380,12 @@ class TiffPage:
 
 @dataclass(frozen=True)
 class _Block:
-    """A tile or strip: the position of its pixels in the image, and of its bytes in the file."""
+    """A tile or strip of a page.
+
+    `top`, `left`, `rows` and `columns` are its position and size in pixels, and `row_bytes` is the number of bytes of a
+    decompressed row. `offset` and `size` are the position and number of its bytes in the file; a `size` of 0 means that
+    the file omits the tile.
+    """
 
     top: int
     left: int
@@ -378,12 +407,12 @@ def _damaged(what: str) -> ImageError:
 
 
 def is_tiff(head: bytes) -> bool:
-    """Return whether a file that begins with these bytes is a TIFF file."""
+    """Return whether a file whose first 4 bytes are `head` is a TIFF or BigTIFF file."""
     return head.startswith(MAGICS)
 
 
 def read_pages(file: IO[bytes], *, most: int = MAX_PAGES) -> list[TiffPage]:
-    """Read the tags of all pages, or of the first `most` pages.
+    """Read the tags of all pages of a TIFF file in their order, masks included; at most `most` pages.
 
     Raises:
         ImageError: the file has no page, or a tag is damaged.
@@ -402,14 +431,14 @@ def read_pages(file: IO[bytes], *, most: int = MAX_PAGES) -> list[TiffPage]:
         file.seek(tags.next)
         tags = ImageFileDirectory_v2(header)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about damaged tags, which are then missing
+            warnings.simplefilter("ignore", UserWarning)  # about damaged tags, which Pillow leaves out
             tags.load(file)
             try:
                 pages.append(TiffPage({tag: tags[tag] for tag in _READ if tag in tags}, order))
-            except (KeyError, TypeError) as error:  # from Pillow, on values of a type that no such tag has
-                raise _damaged(f"a tag of page {len(pages) + 1}") from error
+            except (KeyError, TypeError) as error:  # from Pillow, if the value of a tag has a wrong type
+                raise _damaged(f"a tag of page {len(pages) + 1} has a value of a wrong type") from error
     if not pages:
-        raise _damaged("it holds no image")
+        raise _damaged("it does not contain an image")
     return pages
 
 
@@ -419,7 +448,11 @@ def main_pages(pages: list[TiffPage]) -> list[TiffPage]:
 
 
 def mask_of(page: TiffPage, pages: list[TiffPage]) -> TiffPage | None:
-    """Return the page that is the mask of a page: the next mask page of the same size; None if there is none."""
+    """Return the page that holds the mask of a page; None if the page has no mask.
+
+    The mask is the first mask page of the same size that follows the page, before the next page that is neither a mask
+    nor a smaller copy.
+    """
     following = pages[pages.index(page) + 1 :]
     for other in following:
         if not other.subfile & (_REDUCED | _MASK):
@@ -430,22 +463,22 @@ def mask_of(page: TiffPage, pages: list[TiffPage]) -> TiffPage | None:
 
 
 def is_raw_photo(page: TiffPage) -> bool:
-    """Return whether the file is a camera's raw photograph, whose first page is a thumbnail."""
+    """Return whether the page is from a camera's raw photo (DNG), whose first page is only a thumbnail."""
     return _DNG in page.tags
 
 
 def mask_file(path: Path) -> Path:
-    """Return the path of the mask file that GDAL writes next to a raster."""
+    """Return the path where GDAL writes the mask file of a raster, such as a.tif.msk; the file may not exist."""
     return path.with_name(f"{path.name}.msk")
 
 
 def has_world_file(path: Path) -> bool:
-    """Return whether there is a world file (georeference) next to a TIFF."""
+    """Return whether a world file, which contains the georeference, exists next to a TIFF."""
     return any(path.with_suffix(suffix).is_file() for suffix in (".tfw", ".tifw", ".wld"))
 
 
 def turned(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """Return a view of (H, W) or (H, W, n), rotated and mirrored by an EXIF `orientation` from 1 to 8."""
+    """Rotate and mirror an array (H, W) or (H, W, n) by an EXIF `orientation` from 1 to 8, and return a view."""
     if orientation >= 5:
         array = array.swapaxes(0, 1)
     upside_down, mirrored = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
@@ -453,28 +486,32 @@ def turned(array: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
 
 
 def _chosen(samples: Samples, bands: tuple[int, ...]) -> Samples:
-    """Return some bands of (H, W, n); the same array if `bands` are all bands in order."""
+    """Return the bands with the numbers `bands` from an array (H, W, n); the same array if these are all, in order."""
     return samples if bands == tuple(range(samples.shape[2])) else samples[..., list(bands)]
 
 
 def _by_pillow(file: IO[bytes]) -> npt.NDArray[Any]:
-    """Read the first page by Pillow; its size must have been checked."""
+    """Decode the first page of a TIFF file by Pillow; the caller has checked its size, since Pillow does not here."""
     file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             with TiffImageFile(cast(Any, file)) as image:
-                image.info.pop("xmp", None)  # whose orientation Pillow would apply if there is no tag
+                image.info.pop("xmp", None)  # without an Orientation tag Pillow would apply the orientation in XMP
                 return np.array(image.convert("RGB") if image.mode in ("YCbCr", "LAB") else image)
-        except (KeyError, TypeError) as error:  # from Pillow, on values of a type that no such tag has
-            raise _damaged("a tag") from error
+        except (KeyError, TypeError) as error:  # from Pillow, if the value of a tag has a wrong type
+            raise _damaged("a tag has a value of a wrong type") from error
 
 
 def _directory(tags: Mapping[int, Sequence[int]], start: int) -> bytes:
-    """Encode `tags` as a little-endian image file directory that begins at offset `start`, with 4-byte numbers.
+    """Encode TIFF tags as a little-endian image file directory with 4-byte numbers, and return its bytes.
 
     If a tag has several numbers, they are written after the directory.
+
+    Args:
+        tags: {tag: its numbers}.
+        start: the offset in the file at which the directory will begin.
     """
     after = start + 2 + 12 * len(tags) + 4
     entries, values = struct.pack("<H", len(tags)), b""
@@ -487,9 +524,10 @@ def _directory(tags: Mapping[int, Sequence[int]], start: int) -> bytes:
 
 
 def _scale(metadata: str, colors: tuple[int, ...]) -> tuple[float, float] | None:
-    """Return the factor and offset in GDAL's metadata that convert integers to reflectance.
+    """Return the (factor, offset) in GDAL's metadata that convert integers to reflectance, number * factor + offset.
 
-    Return None if the factor is missing, if one of them is invalid, or if they differ between the bands `colors`.
+    Return None if the factor is missing, if the factor or the offset is invalid, or if the bands `colors` have
+    different factors or offsets.
     """
     factors, offsets = (dict(_ITEMS[role].findall(metadata)) for role in ("scale", "offset"))
     found = {(_number_in(factors.get(str(band), "1")), _number_in(offsets.get(str(band), "0"))) for band in colors}
@@ -507,9 +545,9 @@ def _number_in(text: str) -> float | None:
 
 
 class JpegWindows:
-    """A reader of windows of a JPEG-compressed TIFF page; the pixels are the same as when Pillow reads the whole page.
+    """A reader of parts (windows) of a JPEG-compressed TIFF page, with the same pixels as Pillow's for the whole page.
 
-    It is needed for chroma subsampling, since GDAL interpolates the colors differently.
+    It is used instead of GDAL, which interpolates the colors differently if the page has chroma subsampling.
 
     Args:
         file: the open file.
@@ -524,7 +562,7 @@ class JpegWindows:
         self._decode = lru_cache(max(4, _AT_ONCE // (first.rows * first.columns * page.count)))(self._decoded)
 
     def read(self, rows: slice, columns: slice) -> npt.NDArray[np.uint8]:
-        """Read the pixels of some rows and columns, (rows, columns, 3).
+        """Read the pixels of some rows and columns as RGB, (rows, columns, 3) uint8.
 
         Raises:
             OSError, SyntaxError: the file is damaged; raised by Pillow.

@@ -1,8 +1,8 @@
 """Find regions in label maps and write them to files.
 
 - `find`: the connected components of each class, with box, area, centroid and confidence
-- `outlines`: the polygons of regions, with holes, along the edges of pixels
-- `write`: JSON, GeoJSON and COCO
+- `find.outlines`: the polygons of regions, with holes, along the edges of pixels
+- `write`: files in JSON, GeoJSON and COCO
 """
 
 from maskpencil.regions.find import Region, find_regions

@@ -13,22 +13,30 @@ from maskpencil.parsing import is_several, read_whole, shown
 
 Point = tuple[int, int]
 Ring = tuple[Point, ...]
-"""The corners in order, without repeating the first corner at the end; every side is horizontal or vertical."""
+"""A closed ring of corners (x, y) in order; the first corner is not repeated at the end. Every side is horizontal or
+vertical."""
 
 Polygon = tuple[Ring, ...]
-"""The outer ring, then the holes."""
+"""The outer ring, followed by the rings of the holes, if any."""
 
 _CELLS = 3
-"""Cells per pixel along each axis of the traced drawing: two for the pixel, and one for the edge to the next pixel."""
+"""The cells per pixel along each axis in the array of `_cells`: two for the pixel, and one for the edge before it."""
 
 
 def outlines(ids: npt.NDArray[np.int32], count: int) -> list[tuple[Polygon, ...]]:
-    """Return the polygons of each region 1 to `count` in `ids` (H, W), where 0 is no region.
+    """Outline regions by polygons along the edges of pixels.
 
     Points are (x, y) on the grid of the pixels' edges, 0..W and 0..H. Filling the outer rings without their holes gives
     exactly the pixels of the region. Parts of a region that touch only at corners are separate polygons. The polygons
     are valid for geometry programs: no ring touches itself, and two rings touch in single points at most. Outer rings
     have a positive area by the shoelace formula (clockwise on the screen, since y points down), holes a negative area.
+
+    Args:
+        ids: (H, W), the number of the region of each pixel, from 1; 0 outside all regions.
+        count: the number of regions.
+
+    Returns:
+        A list with the polygons of region i + 1 at index i.
     """
     import cv2  # slow to import
 
@@ -44,7 +52,7 @@ def outlines(ids: npt.NDArray[np.int32], count: int) -> list[tuple[Polygon, ...]
         for loop in _loops(ring):
             if parent < 0 and (len(loop) == len(ring) or _area(loop) > 0):
                 outer[i] = loop
-            else:  # also the hole that an outer ring encloses where it touches itself
+            else:  # a hole, or the part of an outer ring that encloses a hole because the ring touches itself
                 holes[i if parent < 0 else parent].append(loop)
     for i, loop in reversed(outer.items()):  # OpenCV goes from the bottom to the top
         column, row = (contours[i][0, 0] - 1) // _CELLS
@@ -53,7 +61,7 @@ def outlines(ids: npt.NDArray[np.int32], count: int) -> list[tuple[Polygon, ...]
 
 
 def _cells(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-    """Draw the regions in an array (3 H + 1, 3 W + 1), three cells per pixel: 1 inside, 0 outside and between regions.
+    """Draw the regions into an array (3 H + 1, 3 W + 1): 1 inside a region, 0 outside and between regions.
 
     Along each axis, pixel x covers the cells 3 x + 1 and 3 x + 2, and cell 3 x is the edge between the pixels x - 1 and
     x. A cell on an edge is 1 only if the pixels on both sides belong to the same region, a cell on a corner only if all
@@ -74,9 +82,12 @@ def _cells(ids: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
 
 
 def _on_edges(contours: Sequence[npt.NDArray[Any]]) -> Iterator[list[Point]]:
-    """Convert contours, given as cells of `_cells` just inside the regions, to rings of pixel corners."""
+    """Convert OpenCV's contours of the array from `_cells` to rings of pixel corners (x, y), one for each contour.
+
+    The points of a contour are the outermost cells inside a region.
+    """
     cells = np.concatenate(contours)[:, 0]  # (N, 2)
-    points = (cells + 1) // _CELLS  # 3 x + 1 -> x, the left edge; 3 x + 2 -> x + 1, the right one
+    points = (cells + 1) // _CELLS  # 3 x + 1 -> x, the left edge; 3 x + 2 -> x + 1, the right edge
     lengths = np.array([len(contour) for contour in contours])
     starts = np.cumsum(lengths) - lengths
     before = np.arange(len(points)) - 1
@@ -91,7 +102,7 @@ def _on_edges(contours: Sequence[npt.NDArray[Any]]) -> Iterator[list[Point]]:
 
 
 def _loops(ring: list[Point]) -> Iterator[Ring]:
-    """Cut a ring into rings that do not touch themselves."""
+    """Cut a ring into rings that do not touch themselves; yield the ring itself if it does not touch itself."""
     if len(set(ring)) == len(ring):
         yield tuple(ring)
         return
@@ -110,7 +121,7 @@ def _loops(ring: list[Point]) -> Iterator[Ring]:
 
 
 def _area(ring: Ring) -> int:
-    """Return twice the signed area of a ring."""
+    """Return twice the area of a ring by the shoelace formula, positive if the ring is clockwise on the screen."""
     return sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in zip(ring, (*ring[1:], ring[0]), strict=True))
 
 
@@ -136,22 +147,23 @@ class Region:
     class_index: int
     class_name: str
     number: int
-    """The number of the region among the regions of its class in the image, from 1; the largest region comes first."""
+    """The number of the region among the regions of its class in the image; the largest region has the number 1."""
 
     box: Box
-    """(x0, y0, x1, y1), half open: columns x0 to x1 - 1, rows y0 to y1 - 1; its area is (x1 - x0) * (y1 - y0)."""
+    """The bounding box (x0, y0, x1, y1), half open: columns x0 to x1 - 1, rows y0 to y1 - 1. The area of the box is
+    (x1 - x0) * (y1 - y0)."""
 
     area: int
-    """The number of pixels."""
+    """The number of pixels of the region."""
 
     centroid: tuple[float, float]
-    """(x, y), the mean of the pixels' centers; it may lie outside a bent region."""
+    """(x, y), the mean of the pixels' centers; the centroid of a bent region may be outside the region."""
 
     confidence: float | None = None
-    """The mean probability of the class over the pixels, 0..1; None if no confidence was given."""
+    """The mean probability of the class over the pixels, 0..1; None if `find_regions` did not get a confidence."""
 
     polygons: tuple[Polygon, ...] = ()
-    """A polygon for each part that is connected by the sides of pixels, see `outlines`; () if not requested."""
+    """A polygon for each part whose pixels are connected by their sides, see `outlines`; () if not requested."""
 
 
 def find_regions(
@@ -165,18 +177,19 @@ def find_regions(
 ) -> list[Region]:
     """Find the connected components (8 neighbors) of each class, ordered by class, then by area, the largest first.
 
-    Ignored pixels (255) belong to no region. The function takes 20 to 30 bytes of memory per pixel.
+    Ignored pixels (255) do not belong to any region. The function takes 20 to 30 bytes of memory per pixel.
 
     Args:
         label_map: (H, W) class indices.
         classes: the classes of the label map.
         confidence: (H, W) in 0..1; a region gets the mean over its pixels. If None, regions have no confidence.
-        min_area: leave out regions with fewer pixels.
-        wanted: the names of the classes to look for, for example to leave out a background; by default all.
+        min_area: regions with fewer pixels are left out.
+        wanted: the names of the classes whose regions are returned, for example all but the background. If None, all
+            classes.
         polygons: whether to compute the outlines as well, which takes longer.
 
     Raises:
-        ConfigError: `min_area` is under 1.
+        ConfigError: `min_area` is not an integer of at least 1, or `wanted` is not a list.
         DataError: a wanted class does not exist, or label map and confidence differ in size.
     """
     min_area = read_whole("min_area", min_area)
@@ -202,10 +215,10 @@ def find_regions(
 def _components(
     label_map: npt.NDArray[np.uint8], classes: ClassSet, indices: Sequence[int], min_area: int
 ) -> tuple[npt.NDArray[np.int32], list[Region]]:
-    """Find regions, without confidence and polygons.
+    """Find the regions of the classes with the given indices, without confidence and polygons.
 
     Returns:
-        The ids (H, W): i + 1 at the pixels of regions[i], 0 elsewhere; and the list of regions.
+        (ids, regions): the regions, and an array (H, W) that is i + 1 at the pixels of regions[i] and 0 elsewhere.
     """
     import cv2  # slow to import
 
@@ -213,7 +226,7 @@ def _components(
     found: list[Region] = []
     for index in indices:
         mask = (label_map == index).view(np.uint8)
-        left, top, width, height = cv2.boundingRect(mask)  # most of the image need not be searched for small classes
+        left, top, width, height = cv2.boundingRect(mask)  # a class often covers a small part of the image
         window = slice(top, top + height), slice(left, left + width)
         if not width:
             continue

@@ -1,4 +1,4 @@
-"""Write regions as JSON, GeoJSON or COCO."""
+"""Write the regions of images to a file in JSON, GeoJSON or COCO."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ RegionFormat = Literal["json", "geojson", "coco"]
 
 @dataclass(frozen=True)
 class ImageRegions:
-    """The regions of one image of `size` (height, width); `name` identifies the image in the written file."""
+    """The regions of one image; `name` identifies the image in the written file, and `size` is its (height, width)."""
 
     name: str
     size: tuple[int, int]
@@ -33,22 +33,28 @@ def write_regions(
     *,
     file_format: RegionFormat,
 ) -> None:
-    """Write the regions of images as one file, whole or not at all.
+    """Write the regions of images to one file, which appears whole or not at all.
 
-    Coordinates are as in `Region`, in pixels; centroids are rounded to 0.01, confidences to 0.0001.
+    Coordinates are pixels as in `Region`; centroids are rounded to 0.01, confidences to 0.0001.
 
     - json: an object that maps each image's name to its `size` [height, width] and `regions`.
     - geojson: a FeatureCollection with a feature for each region: a Polygon, or a MultiPolygon if parts touch only at
       corners. Outer rings have a positive area by the shoelace formula, as RFC 7946 requires. Since y points down,
-      outer rings are clockwise on the screen; programs that draw y upwards show the image mirrored and the rings
-      counterclockwise.
+      outer rings are clockwise on the screen; programs whose y axis points up show the image mirrored vertically and
+      the rings counterclockwise.
     - coco: a data set of images, annotations and categories. Ids start at 1: class i is category i + 1. `bbox` is [x,
       y, width, height], `score` the mean confidence. Segmentations are lists of polygons. Polygons in COCO cannot have
       holes, so a region with holes is run-length encoded instead (column by column, uncompressed). `iscrowd` is always
       0, since each region is one object.
 
+    Args:
+        path: the file.
+        images: the images with their regions.
+        classes: the classes, which become the categories of COCO.
+        file_format: "json", "geojson" or "coco".
+
     Raises:
-        ConfigError: there is no such format.
+        ConfigError: `file_format` is not one of these formats.
         OutputError: the file cannot be written.
     """
     with regions_file(path, classes, file_format=file_format) as add:
@@ -60,14 +66,20 @@ def write_regions(
 def regions_file(
     path: str | os.PathLike[str], classes: ClassSet, *, file_format: RegionFormat, keep: bool = False
 ) -> Iterator[Callable[[ImageRegions], None]]:
-    """Yield a function that adds an image to the file; the file appears after the block.
+    """Yield a function that adds the regions of an image to the file; used as a context manager.
 
-    The formats are those of `write_regions`. Memory does not grow with the number of images. If the block raises, no
-    file is written. With `keep`, the images added before the error are written even then, except after an `OSError`,
-    which may have cut the file short.
+    `write_regions` describes the formats. The regions are written at once, not kept in memory; for COCO, the names and
+    sizes of the images are kept. The file appears when the block ends.
+
+    Args:
+        path: the file.
+        classes: the classes, which become the categories of COCO.
+        file_format: "json", "geojson" or "coco".
+        keep: what happens if the block raises an error: without `keep`, no file is written; with `keep`, the images
+            added before the error are written, except after an `OSError`, which may have cut the file short.
 
     Raises:
-        ConfigError: there is no such format.
+        ConfigError: `file_format` is not one of these formats.
         OutputError: the file cannot be written.
     """
     if file_format not in _DOCUMENTS:
@@ -98,7 +110,7 @@ def regions_file(
 
 
 class _Document(Protocol):
-    """The text of a file in one format: `head`, then the `entries` of all images, separated by commas, then `tail`."""
+    """The interface of a format: a file is `head`, the `entries` of all images separated by commas, and `tail`."""
 
     head: str
 
@@ -155,7 +167,7 @@ class _Coco:
         image_id = len(self._images) + 1
         self._images.append({"id": image_id, "file_name": image.name, "height": height, "width": width})
         for region in image.regions:
-            self._annotations += 1  # from 1: tools for COCO take id 0 for no annotation
+            self._annotations += 1  # from 1, since tools for COCO treat the id 0 as a missing annotation
             x0, y0, x1, y1 = region.box
             annotation = {
                 "id": self._annotations,
@@ -172,7 +184,7 @@ class _Coco:
 
     def tail(self) -> str:
         images = ",\n".join(map(_text, self._images))
-        info = {"description": "regions of label maps, by maskpencil"}  # tools for COCO look for it and for licenses
+        info = {"description": "regions of label maps, by maskpencil"}  # some tools require it and "licenses"
         return (
             f'\n],\n"images": [\n{images}\n],\n"categories": {_text(self._categories)},\n'
             f'"info": {_text(info)},\n"licenses": []}}\n'
@@ -183,7 +195,7 @@ _DOCUMENTS: dict[RegionFormat, type[_Document]] = {"json": _Json, "geojson": _Ge
 
 
 def region_facts(region: Region) -> dict[str, Any]:
-    """Return a region as plain values for JSON, without its polygons."""
+    """Return the properties of a region as a dictionary for JSON, without its polygons."""
     return {
         "class": region.class_name,
         "class_index": region.class_index,
@@ -202,7 +214,10 @@ def _segmentation(polygons: Sequence[Polygon], size: tuple[int, int]) -> list[li
 
 
 def _run_lengths(rings: Sequence[Ring], size: tuple[int, int]) -> list[int]:
-    """Return the lengths of the runs of pixels, column by column: outside the region, inside, outside and so on."""
+    """Return COCO's run lengths of a region in an image of `size` (height, width).
+
+    Pixels are counted column by column; the runs are alternately outside and inside the region, the first is outside.
+    """
     height, width = size
     # going down a column, each horizontal side that is crossed leads into or out of the region
     changes = np.concatenate(
@@ -214,7 +229,7 @@ def _run_lengths(rings: Sequence[Ring], size: tuple[int, int]) -> list[int]:
         ]
     )
     positions, counts = np.unique(changes, return_counts=True)
-    positions = positions[counts == 1]  # the bottom of a column and the top of the next coincide: the run continues
+    positions = positions[counts == 1]  # twice: the bottom of a column and the top of the next, where the run continues
     runs: list[int] = np.diff(positions, prepend=0, append=height * width).tolist()
     return runs if runs[-1] else runs[:-1]
 
