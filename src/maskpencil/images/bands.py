@@ -188,7 +188,7 @@ class Levels:
         return bands.dtype.kind == "f" or bands.bits > MAX_DECLARED_BITS
 
     def count(self, colors: Samples, empty: npt.NDArray[np.bool_] | None) -> None:
-        """Examine the numbers (H, W, n) of a part of the file, except pixels that `empty` (H, W) marks."""
+        """Examine the numbers (H, W, n) of a part of the file, except the pixels that `empty` (H, W) marks."""
         values = colors if empty is None else colors[~empty]
         if values.dtype.kind == "f":
             values = values[np.isfinite(values)]
