@@ -229,7 +229,7 @@ def test_images_whose_regions_have_no_class_are_not_said_to_have_none(save_files
     files: dict[str, Any] = {f"{n}.png": photo() for n in "abc"}
     files["via.json"] = via(("a.png", {"kind": "leaf"}), ("b.png", {}), ("c.png", {"kind": "stem"}))
     text = " ".join(open_folder(save_files(files)).notes)
-    assert "warning: 1 region without a value of 'kind' left out (via.json: image 'b.png': region 1); what" in text
+    assert "warning: 1 region without a value of 'kind' left out (via.json: image 'b.png': region 1); these" in text
     assert "have no annotated area" not in text
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from maskpencil.classes import IGNORE_INDEX, ClassSet, write_classes
-from maskpencil.data.class_files import find_class_file
+from maskpencil.data.class_files import find_own_class_file
 from maskpencil.data.drawing import Drawing, Polygon, RunLengths
 from maskpencil.data.formats.annotations import (
     Labels,
@@ -180,7 +180,7 @@ def _labels(root: Path, files: Sequence[CocoFile]) -> Labels:
     )
     used = {outline.label for file in files for entry in file.images for outline in entry.outlines}
     above = {category.above for category in categories if category.above != category.name}
-    if find_class_file(root):
+    if find_own_class_file(root):
         return classes_of_labels(root, [category.name for category in categories if category.name in used])
     return classes_of_labels(
         root, [category.name for category in categories if category.name in used or category.name not in above]

@@ -67,7 +67,7 @@ def recognize(root: Path) -> Recognized | None:
             found.match(split, image_files(root / folder / IMAGES), image_files(masks))
     layout = layout_of(root, found)
     notes = [f"labels from {LABELS}/ in {release.folder}/" if release.folder != "." else f"labels from {LABELS}/"]
-    if others := [other.folder for other in there if other != release]:
+    if others := [f"{LABELS}/" if other.folder == "." else other.folder for other in there if other != release]:
         notes.append(f"{', '.join(others)} left out; to read it, move {release.folder}/ and {release.config} away")
     if (root / TESTING).is_dir():
         notes.append(f"{TESTING}/ left out, its images have no masks")

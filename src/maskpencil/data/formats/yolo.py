@@ -224,9 +224,7 @@ def _with_polygons(folder: YoloFolder) -> Recognized:
             lines, errors = [], len(problems.errors)
             for row in rows.get(path, ()):
                 with problems.collected():
-                    own = (
-                        replace(row, numbers=row.numbers[:-1]) if path in confident and row.numbers is not None else row
-                    )
+                    own = row.without_confidence() if path in confident else row
                     if line := read_line(own, len(folder.names), problems):
                         lines.append(line)
             boxes += sum(line.is_box for line in lines)
