@@ -36,7 +36,7 @@ IDLE_SHARE = 0.02
 """The share of one processor's time below which a process counts as computing nothing."""
 
 SideBySide: TypeAlias = Callable[[], AbstractContextManager[int]]
-"""A function that returns a context manager, which yields the fastest number of simultaneous calls, such as
+"""A function that returns a context manager, which yields how many simultaneous calls are fastest, such as
 `Segmenter.side_by_side`."""
 
 
@@ -111,7 +111,7 @@ def read_ahead(
 def equal_groups(
     items: Iterable[T], *, size: int | Callable[[T], int], alike: Callable[[T, T], bool]
 ) -> Iterator[list[T]]:
-    """Yield lists of consecutive items, each `alike` to the first item of its list and at most `size` items long.
+    """Yield lists of at most `size` consecutive items, in each of which all items are `alike` to the first.
 
     `size` may be a function, which is called with the first item of a list.
     """

@@ -63,7 +63,7 @@ class Predictor(Protocol):
         return 1
 
     def side_by_side(self) -> AbstractContextManager[int]:
-        """Return a context manager that yields the fastest number of simultaneous predictions; by default 1.
+        """Return a context manager that yields how many simultaneous predictions are fastest, by default 1.
 
         See `Segmenter.side_by_side`.
         """
@@ -116,7 +116,7 @@ def batch_size(predictor: Predictor) -> int:
 
 
 def side_by_side(predictor: Predictor) -> AbstractContextManager[int]:
-    """Return a context manager that yields the fastest number of simultaneous predictions of a predictor.
+    """Return a context manager that yields the number of simultaneous predictions at which a predictor is fastest.
 
     The number is 1 if the predictor does not define `side_by_side`.
     """

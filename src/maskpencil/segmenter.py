@@ -477,7 +477,7 @@ class Segmenter:
         return profile.tile_size(self.budget) if size[0] * size[1] * profile.bytes_per_pixel > self.budget else None
 
     def side_by_side(self) -> AbstractContextManager[int]:
-        """Prepare for simultaneous predictions while the `with` block runs, and yield the fastest number of threads.
+        """Prepare for simultaneous predictions while the `with` block runs, and yield how many of them are fastest.
 
         Within the block a single prediction may take longer. All predictions together stay below `memory`.
         """

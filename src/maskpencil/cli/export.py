@@ -53,7 +53,7 @@ def command(
         Path | None,
         option(
             "A folder of images and masks with the model's classes, on which the files are compared with the model and "
-            "int8 is calibrated; by default drawn images.",
+            "int8 is calibrated; without it, they are compared on images that maskpencil draws.",
             INPUT,
             "DATA",
         ),

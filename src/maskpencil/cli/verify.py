@@ -20,7 +20,7 @@ def command(
     data: Annotated[
         Path | None,
         option(
-            "A folder of images and masks with the model's classes to compare on; by default drawn images.",
+            "A folder of images and masks with the model's classes to compare on; by default images that are drawn.",
             INPUT,
             "DATA",
         ),

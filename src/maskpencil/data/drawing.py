@@ -205,23 +205,24 @@ class ClassPages:
             elif found and stamped in used:
                 wrong = f"holds class {stamped}, as an earlier page does"
             if wrong:
-                raise ImageError(
-                    f"{self.path}: has several pages, but its image has one page; expected one page per class, but "
-                    f"page {number} {wrong}; save one label map for each image"
-                )
+                raise self._refusal(number, wrong)
             if label_map is None:
                 label_map = np.zeros(values.shape, np.uint8)
-            if values.shape != label_map.shape or label_map[values > 0].any():
-                raise ImageError(
-                    f"{self.path}: has several pages, but its image has one page; expected one page per class, but "
-                    f"page {number} overlaps an earlier page or differs from it in size; save one label map for each "
-                    "image"
-                )
+            if values.shape != label_map.shape:
+                raise self._refusal(number, "differs from page 1 in size")
+            if label_map[values > 0].any():
+                raise self._refusal(number, "overlaps an earlier page")
             label_map[values > 0] = stamped
             used |= {stamped} if found else set()
         if label_map is None:
             raise ImageError(f"{self.path}: has no pages; replace it or remove it")
         return MaskPixels(label_map, None)
+
+    def _refusal(self, page: int, fault: str) -> ImageError:
+        return ImageError(
+            f"{self.path}: page {page} {fault}; expected one page per class, since the image has one page; save one "
+            "label map for each image"
+        )
 
 
 MaskSource = Path | Drawing | Layers | ClassPages

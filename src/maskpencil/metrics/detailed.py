@@ -318,7 +318,10 @@ def measure(counts: npt.NDArray[Any]) -> Values:
 
 
 def summed(images: Sequence[ImageScores], num_classes: int, groups: Sequence[Hashable] | None) -> npt.NDArray[np.int64]:
-    """Return the counts (G, K, 9) of each group of images, by default of each image by itself."""
+    """Return the `_COLUMNS` (9) counts of each class, summed over each group of images: an array (G, K, 9).
+
+    By default each image is a group.
+    """
     tables = np.zeros((len(images), num_classes, _COLUMNS), np.int64)
     for table, image in zip(tables, images, strict=True):
         table[image.classes] = image.counts
@@ -326,14 +329,14 @@ def summed(images: Sequence[ImageScores], num_classes: int, groups: Sequence[Has
 
 
 def ranges_of(names: Sequence[str], limits: Values, sums: npt.NDArray[np.int64]) -> dict[tuple[str, str], Interval]:
-    """Return the intervals by the names of `score_names`, without classes that occur in too few groups.
+    """Return the 95% intervals of scores by the names that `score_names` gives them.
 
-    The scores of a class are left out if it occurs in fewer than `MIN_GROUPS` groups.
+    Left out are scores whose bounds are NaN, and the scores of classes that occur in fewer than `MIN_GROUPS` groups.
 
     Args:
         names: the names of the K classes.
         limits: (2, scores) the bounds of the scores named by `score_names`.
-        sums: (G, K, 9) the counts of the groups.
+        sums: (G, K, 9) the counts of the groups, see `summed`.
     """
     occurrences = np.count_nonzero(sums[..., :3].any(axis=2), axis=0)
     often = {"", *(name for name, count in zip(names, occurrences.tolist(), strict=True) if count >= MIN_GROUPS)}

@@ -49,9 +49,10 @@ def house_width(design: int) -> float:
 
 @lru_cache(maxsize=4 * DESIGNS)
 def house_model(design: int, side: int, *, corner: bool) -> Model:
-    """Build one of `DESIGNS` houses for the left (-1) or right (1) side; `Placement.paint` is the color of its walls.
+    """Build one of `DESIGNS` houses for the left (-1) or right (1) side of the street.
 
-    The side wall of a `corner` house, which faces a side street, has windows.
+    The walls take the color `paint` of the `Placement` that puts the house into a scene. The side wall of a
+    `corner` house, which faces a side street, has windows.
     """
     rng = np.random.default_rng([1, design])
     sketch = _Plans(side, house_width(design))
@@ -88,7 +89,7 @@ def house_model(design: int, side: int, *, corner: bool) -> Model:
 def garden_wall_model(side: int) -> Model:
     """Build one meter of wall, taller than a person, for the gap between two houses.
 
-    `Placement.paint` is the color of the wall.
+    The wall takes the color `paint` of the `Placement` that puts it into a scene.
     """
     sketch = _Plans(side, 1.0)
     sketch.front(0, 2.2, 0, 1, takes=0.9)
@@ -98,7 +99,10 @@ def garden_wall_model(side: int) -> Model:
 
 
 class _Plans(Sketch):
-    """A sketch of a house whose facade extends from 0 to `width` meters along the street, 0 meters to the right."""
+    """A sketch of a house or wall whose facade extends from 0 to `width` meters along the street.
+
+    The facade is in the plane in which the coordinate to the right is 0.
+    """
 
     def __init__(self, side: int, width: float) -> None:
         super().__init__(BUILDING)

@@ -96,10 +96,11 @@ _WHEEL_ANGLES = np.linspace(0, 2 * np.pi, 17)[:-1]
 
 @lru_cache(maxsize=4 * len(SHAPES))
 def car_model(number: int, *, oncoming: bool, left_side: bool) -> Model:
-    """Build a car, one of `SHAPES`, with its near end at the origin; `Placement.paint` is the color of its body.
+    """Build a car, one of `SHAPES`, with its near end at the origin.
 
-    An `oncoming` car shows its front, any other car its rear. Only one side is drawn: with `left_side` the side that
-    is on the left as seen from the camera, else the side on the right.
+    The body takes the color `paint` of the `Placement` that puts the car into a scene. An `oncoming` car shows its
+    front, any other car its rear. Only one side is drawn: with `left_side` the side that is on the left as seen
+    from the camera, else the side on the right.
     """
     sketch = _Plans(SHAPES[number], oncoming=oncoming, left_side=left_side)
     # From far to near, as in the painter's algorithm.

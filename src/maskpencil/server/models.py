@@ -43,7 +43,7 @@ class Models:
     at_once: int = 1
 
     def find(self, name: str | None) -> tuple[str, Predictor]:
-        """Return a model and its name.
+        """Return the name and the model of this name, or those of the first model if the name is None.
 
         Raises:
             RefusedError: no model has this name.

@@ -164,7 +164,7 @@ def filled(config: TrainConfig) -> TrainConfig:
 def _loss(config: TrainConfig, *, from_scratch: bool) -> str:
     """Choose the loss: cross-entropy+lovasz if a pretrained backbone is trained, else cross-entropy.
 
-    If the learning rate is for a summed loss, the loss is always cross-entropy.
+    A `learning_rate` of sum:NUMBER is for a loss that is summed over the pixels; the loss is then always cross-entropy.
     """
     summed = config.learning_rate is not None and parse_learning_rate(config.learning_rate).reduction == "sum"
     alone = from_scratch or config.freeze == "backbone" or summed

@@ -38,7 +38,7 @@ class LabeledShape:
 
 
 def read_shape(entry: Entry, problems: Problems) -> list[LabeledShape]:
-    """Return the shape in an entry of `shapes`, as a list: lines and sets of points consist of several shapes.
+    """Return the shapes of an entry of `shapes`: usually one; a line strip or a set of points may give several.
 
     If the entry has no area, such as a polygon of two points, the list is empty, and the entry is added to `problems`.
 

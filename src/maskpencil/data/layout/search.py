@@ -131,7 +131,7 @@ class _Search:
         """Pair a folder of images with the masks in subfolders of another folder, such as `GT/LABELS/`.
 
         Return whether pairs were found. The result is False unless exactly one folder has a name for masks, such as
-        `GT/`, and exactly one other folder holds images of which nearly all have masks in the first folder.
+        `GT/`, and exactly one other folder holds images of which nearly all have masks in that folder of masks.
         """
         called = [name for name in folders if _is_called_mask(name)]
         if len(called) != 1:

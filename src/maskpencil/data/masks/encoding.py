@@ -117,7 +117,7 @@ OPAQUE = 128
 
 @dataclass(frozen=True)
 class Contents:
-    """Counts of values, see `MaskFacts`."""
+    """The counts of the pixels of an array by value; the fields are described in `MaskFacts`."""
 
     values: dict[int, int]
     flat: dict[int, int]

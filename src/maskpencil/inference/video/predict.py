@@ -37,7 +37,13 @@ WAKE_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class VideoReport:
-    """The result of `predict_video`: the number of frames, and lines about damage, lost data and measurements."""
+    """The result of `predict_video`.
+
+    Attributes:
+        frames: the number of frames.
+        warnings: lines about damage, lost data and scaled frames.
+        notes: lines about HDR, interlacing and the measured flicker.
+    """
 
     frames: int
     warnings: tuple[str, ...]
