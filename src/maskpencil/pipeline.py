@@ -242,11 +242,11 @@ class _Watch:
         left = timeout
         while True:
             pause = POLL if left is None else min(POLL, left)
-            computed = time.process_time()
+            computed = _time_of_other_threads()
             if wait(futures, timeout=pause, return_when=FIRST_COMPLETED).done:
                 self._idle = 0.0
                 return True
-            is_idle = time.process_time() - computed < IDLE_SHARE * pause
+            is_idle = _time_of_other_threads() - computed < IDLE_SHARE * pause
             self._idle = self._idle + pause if is_idle else 0.0
             if self._step is not None and self._idle >= PATIENCE:
                 raise StalledError(
@@ -267,6 +267,11 @@ class _Watch:
             if thread.name.startswith(self._threads) and thread.ident in frames
         ]
         return ", ".join(sorted({_described(frame) for frame in standing})) or "a thread that has ended"
+
+
+def _time_of_other_threads() -> float:
+    """Return the seconds of processor time that this process used, except those of this thread, which only waits."""
+    return time.process_time() - time.thread_time()
 
 
 def _described(frame: FrameType) -> str:
