@@ -115,7 +115,7 @@ def read_results(out: Path) -> "Results":
     results: dict[tuple[Row, float, int], list[Mapping[str, Any]]] = {}
     for file in sorted(out.glob("*/result.json")):
         result = json.loads(file.read_text(encoding="utf-8"))
-        if result["name"] in rows:
+        if result.get("name") in rows:
             results.setdefault((rows[result["name"]], result["minutes"], result["images"]), []).append(result)
     order = sorted(results, key=lambda key: (ROWS.index(key[0]), key[1], key[2]))
     return {key: results[key] for key in order}
@@ -319,7 +319,7 @@ def main() -> None:
         return
     rows = [row for row in ROWS if row.group in arguments.groups]
     if arguments.rows:
-        rows = [row for row in ROWS if row.name in arguments.rows]
+        rows = [row for row in rows if row.name in arguments.rows]
     rows = [row for row in rows if not row.peer or importlib.util.find_spec(PACKAGES[row.peer])]
     data = open_folder(arguments.data)
     arguments.out.mkdir(parents=True, exist_ok=True)

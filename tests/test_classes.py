@@ -174,6 +174,15 @@ def test_yaml_that_could_do_harm_is_refused_in_one_line(tmp_path: Path, text: st
     assert "\n" not in str(caught.value)
 
 
+def test_text_that_begins_like_a_truth_value_is_text(tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text("path: false_color\ntitle: True-color images\ntrue_color: true\n")
+    assert read_yaml(tmp_path / "data.yaml") == {
+        "path": "false_color",
+        "title": "True-color images",
+        "true_color": True,
+    }
+
+
 def test_plain_yaml_is_read_down_to_the_last_level(tmp_path: Path) -> None:
     path = tmp_path / "data.yaml"
     depth = MAX_YAML_DEPTH - 1  # and the value in it

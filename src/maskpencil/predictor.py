@@ -1,6 +1,7 @@
 """Define `Predictor`, the interface of `Segmenter` and its wrappers; `predict_each` runs a predictor on many images."""
 
 import hashlib
+import json
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
@@ -14,7 +15,6 @@ from maskpencil.classes import ClassSet
 from maskpencil.errors import ConfigError
 from maskpencil.images import RGBImage
 from maskpencil.pipeline import SideBySide, equal_groups, in_parallel, one_by_one, read_ahead
-from maskpencil.plain_text import json_text
 from maskpencil.prediction import Prediction
 from maskpencil.runtimes.base import Maps, Wanted
 from maskpencil.runtimes.tiling import Windows
@@ -133,7 +133,7 @@ def model_digest(predictor: Predictor) -> str | None:
     if origin is None:
         return None
     facts = {"version": version("maskpencil"), "origin": origin, "classes": predictor.classes.to_dict()}
-    return hashlib.blake2b(json_text(facts).encode("ascii"), digest_size=16).hexdigest()
+    return hashlib.blake2b(json.dumps(facts, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 
 def predict_each(

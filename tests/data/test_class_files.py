@@ -81,6 +81,10 @@ META = {
         ("classes.txt", "road\r\ncar", PLAIN),
         ("classes.txt", "0 road\n1 car", PLAIN),
         ("classes.txt", "1: car\n0: road\n", PLAIN),
+        ("classes.txt", "0 - road\n1 - car\n", PLAIN),
+        ("classes.txt", "0.road\n1.car\n", PLAIN),
+        ("classes.txt", "0.5 mm\n1.5 mm\n", ClassSet(("0.5 mm", "1.5 mm"))),
+        ("classes.csv", '\n"name","r","g","b"\r"road",128,64,128\r"car",64,0,128\r', TWO),
         ("codes.txt", "0,road\n1,car", PLAIN),
         ("class_names.txt", "__ignore__\n0 = road\n1 = car", PLAIN),
         ("classes.txt", "1 road\n2 car", ClassSet(("1 road", "2 car"))),
@@ -257,6 +261,14 @@ def test_tables_of_other_tools_that_cannot_be_are_errors(tmp_path: Path, name: s
 )
 def test_files_of_the_same_names_for_another_purpose_do_not_count(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
+    assert find_class_file(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "content", ["bild,größe\n1,2\n".encode("cp1252"), b"name;r\n" * 2**18], ids=["cp1252", "large"]
+)
+def test_a_table_for_another_purpose_may_have_any_text_and_size(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "classes.csv").write_bytes(content)
     assert find_class_file(tmp_path) is None
 
 

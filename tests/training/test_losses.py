@@ -147,6 +147,15 @@ def test_names_that_are_numbers_have_weights_as_well(tmp_path):
     assert weights.tolist() == [5.0, 0.5]
 
 
+def test_names_that_yaml_would_read_otherwise_are_shown_as_they_must_be_written(tmp_path):
+    path, classes = tmp_path / "weights.yaml", ClassSet(("010", "road"))
+    path.write_text("010: 1.5\nroad: 1\n")
+    with pytest.raises(ConfigError, match=r"such as '010': 1.5; the classes are '010', road$"):
+        class_weights(str(path), classes, COUNTS[:, :2], SIZES)
+    path.write_text("'010': 1.5\nroad: 1\n")
+    assert class_weights(str(path), classes, COUNTS[:, :2], SIZES).tolist() == [1.5, 1.0]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

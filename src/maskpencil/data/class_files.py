@@ -20,7 +20,7 @@ IGNORED_LABELS = ("ignored", "__ignore__", "_ignore_")
 
 MAX_BYTES = 2**20
 
-NUMBERED = re.compile(r"(\d{1,3})(?:\s*[:.,;=)\t]\s*|\s+)(\S.*)")
+NUMBERED = re.compile(r"(\d{1,3})(?:\s*[:;=)]\s*|\s*[.,](?!\d)\s*|\s+-\s+|\s+)(\S.*)")
 """A line with the number of a class and its name."""
 
 
@@ -327,8 +327,14 @@ def _class_dict(path: Path) -> ClassSet:
 
 def _class_table(path: Path) -> ClassSet | None:
     """Read a classes.csv with the columns of a class_dict.csv; return None for other tables."""
-    heading = re.split(r"[,;\t]", _text(path).partition("\n")[0].lower())
-    return _class_dict(path) if {cell.strip() for cell in heading} >= COLUMNS else None
+    try:
+        with path.open("rb") as file:
+            start = file.read(512).decode("latin-1").replace("\0", "")  # any encoding shows the ASCII of the heading
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error}); expected the names of classes") from error
+    heading = next((line for line in start.splitlines() if line.strip()), "")
+    columns = {re.sub("[^a-z_]", "", cell) for cell in re.split("[,;\t]", heading.lower())}
+    return _class_dict(path) if columns >= COLUMNS else None
 
 
 def _hasty(path: Path) -> ClassSet | None:
@@ -474,7 +480,7 @@ def _table(path: Path) -> list[list[str]]:
     Raises:
         csv.Error: the file is not CSV.
     """
-    lines = _text(path).splitlines()
+    lines = [line for line in _text(path).splitlines() if line.strip()]
     delimiter = max(",;\t", key=lines[0].count) if lines else ","
     rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     return [[cell.strip() for cell in row] for row in rows if any(row)]

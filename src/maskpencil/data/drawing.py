@@ -210,10 +210,12 @@ class ClassPages:
                 label_map = np.zeros(values.shape, np.uint8)
             if values.shape != label_map.shape:
                 raise self._refusal(number, "differs from page 1 in size")
+            if not found:
+                continue
             if label_map[values > 0].any():
                 raise self._refusal(number, "overlaps an earlier page")
             label_map[values > 0] = stamped
-            used |= {stamped} if found else set()
+            used.add(stamped)
         if label_map is None:
             raise ImageError(f"{self.path}: has no pages; replace it or remove it")
         return MaskPixels(label_map, None)

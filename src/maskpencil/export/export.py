@@ -263,7 +263,7 @@ def compared(
         split: the split of the data.
         out: the folder for `difference.png`, with a number if the folder exists.
         name: the name of the exported network in errors.
-        end: the text after the reason in the error.
+        end: the text after the reason in the error; "" if nothing was exported just now.
 
     Returns:
         The comparison.
@@ -287,7 +287,9 @@ def compared(
             shown = f"; {place} shows the model's mask, the exported mask and where they differ"
         is_blind = facts.weights == "int8" and parity.drop is None
         better = "give data with labeled pixels" if is_blind else "train longer"
-        remedy = "" if facts.weights == "fp32" else f"; {better}, or give --weights fp32"
+        remedy = (
+            "" if facts.weights == "fp32" else f"; {better}, or {'give' if end else 'export again with'} --weights fp32"
+        )
         raise ModelError(f"{name}: does not give the model's masks ({'; '.join(parity.faults)}){end}{shown}{remedy}")
     return parity
 

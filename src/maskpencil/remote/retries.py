@@ -101,7 +101,7 @@ class Asker:
                 if time.monotonic() + wait > start + RETRY_SECONDS:
                     raise ModelError(
                         f"{self._url}: {error}, for {RETRY_SECONDS:.0f} s; start the server, then run the same command "
-                        "again, with --resume to keep what is done"
+                        "again; predict keeps what is done with --resume"
                     ) from error
                 self._is_lost(str(error), sent)
                 _sleep(wait)
@@ -138,10 +138,7 @@ class Asker:
         if status in (403, 421):
             raise ConfigError(f"{self._url}: refuses this client ({status}{said}); check the address")
         if status == 400 and said:  # never because of the image
-            raise ConfigError(
-                f"{self._url}: refuses the request ({status}{said}); start the command again, with an address of this "
-                "server's models"
-            )
+            raise ConfigError(f"{self._url}: refuses the request ({status}{said})")
         if 300 <= status < 400:
             raise ConfigError(
                 f"{self._url}: answers with a redirect ({status}), which is not followed; give the address of the "

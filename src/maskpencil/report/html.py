@@ -80,7 +80,7 @@ def name_of(text: str) -> Element:
 
 def with_options(text: str) -> list[Child]:
     """Split a text into children, with each command line option, and its number if any, in a `code` element."""
-    parts = re.split(r"(--[a-z-]+(?: [\d.]+)?)", text)
+    parts = re.split(r"(--[a-z-]+(?: \d+(?:\.\d+)?)?)", text)
     return [element("code", part, class_="option") if part.startswith("--") else part for part in parts if part]
 
 

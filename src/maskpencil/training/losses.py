@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+import yaml
 from torch import Tensor
 from torch.nn import functional
 
@@ -195,13 +196,15 @@ def _from_file(path: Path, classes: ClassSet) -> list[float]:
         raise ConfigError(
             f"--class-weights must be {', '.join(CLASS_WEIGHTS)} or a file, but got {str(path)!r}, which is neither"
         )
-    expected = f"expected a weight above 0 for each class, such as {classes.names[0]}: 1.5"
     entries = read_yaml(path)
     if isinstance(entries, dict):
         entries = {str(name): weight for name, weight in entries.items()}
+    # names are quoted where YAML would read another value, such as '010'
+    names = yaml.safe_dump(list(classes.names), default_flow_style=True, allow_unicode=True, width=math.inf)[1:-2]
+    expected = f"expected a weight above 0 for each class, such as {names.split(', ')[0]}: 1.5"
     if not isinstance(entries, dict) or set(entries) != set(classes.names):
         found = ", ".join(map(str, entries)) if isinstance(entries, dict) else f"a {type(entries).__name__}"
-        raise ConfigError(f"{path}: holds {found}; {expected}; the classes are {', '.join(classes.names)}")
+        raise ConfigError(f"{path}: holds {found}; {expected}; the classes are {names}")
     for name, weight in entries.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < math.inf:
             raise ConfigError(f"{path}: the weight of {name} is {weight!r}; {expected}")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from maskpencil.cli import main
 from maskpencil.data.check import check
+from maskpencil.data.drawing import ClassPages
 from maskpencil.data.folder import DataFolder, open_folder
 from maskpencil.data.layout import Places
 from maskpencil.errors import DataError, ImageError
@@ -174,6 +175,13 @@ def test_black_and_white_pages_that_never_overlap_are_classes(tmp_path: Path) ->
     report = check(tmp_path / "data")
     assert report.usable
     assert report.faults == ()
+
+
+def test_empty_pages_are_no_class_however_many(tmp_path: Path) -> None:
+    class_pages(tmp_path / "data")
+    one, empty = (truth(1) == 1) * np.uint8(255), np.zeros(SIZE, np.uint8)
+    save(tmp_path / "data/masks/a1.tif", [one, *[empty] * 259])
+    np.testing.assert_array_equal(ClassPages(tmp_path / "data/masks/a1.tif").read().values, one // 255)
 
 
 def test_the_numbers_that_are_stamped_on_pages_are_the_classes(tmp_path: Path) -> None:

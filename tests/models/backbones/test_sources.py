@@ -114,7 +114,7 @@ def test_weights_of_other_images_are_refused_where_imagenet_is_asked_for(name, r
     with pytest.raises(ModelError) as caught:
         find_weights(name, "timm", "imagenet")
     message = str(caught.value)
-    assert "was not trained on ImageNet alone, as --weights imagenet requires; " in message
+    assert "does not say that it was trained on ImageNet alone, as --weights imagenet requires; " in message
     assert message.endswith(f"; {remedy}")
 
 

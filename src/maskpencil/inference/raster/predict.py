@@ -22,7 +22,7 @@ from maskpencil.inference.raster.files import RasterWriter, opened_raster, writt
 from maskpencil.inference.sources import Source
 from maskpencil.plain_text import json_text
 from maskpencil.prediction import Prediction
-from maskpencil.predictor import Predictor
+from maskpencil.predictor import Predictor, model_digest
 from maskpencil.runtimes.base import Maps, Wanted
 from maskpencil.visualize import grayscale
 
@@ -204,12 +204,16 @@ def predict_raster(
 
 def _rows_done(segmenter: Predictor, path: Path, place: Path, wanted: Wanted) -> RowsDone:
     """Return the rows of a raster that are stored so far; `place` is the path of the raster's mask without suffix."""
-    origin, status = segmenter.origin(), path.stat()
-    facts = origin and {
-        **origin,
-        "wanted": asdict(wanted),
-        "raster": [os.fspath(path.resolve()), status.st_size, status.st_mtime_ns],
-    }
+    digest, status = model_digest(segmenter), path.stat()
+    facts = (
+        None
+        if digest is None
+        else {
+            "model": digest,
+            "wanted": asdict(wanted),
+            "raster": [os.fspath(path.resolve()), status.st_size, status.st_mtime_ns],
+        }
+    )
     return RowsDone(place.with_name(f".{place.name}.unfinished"), facts)
 
 

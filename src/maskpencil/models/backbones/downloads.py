@@ -33,7 +33,7 @@ _IMAGENET = re.compile(r"in\d+k")
 """A word of timm's tags: the weights were trained on ImageNet, such as in1k with its 1,000 classes."""
 
 _OTHER_IMAGES = re.compile(
-    r"\w*clip\d?|openai|laion\w*|datacomp\w*|dfn\w*|yfcc\w*|m3\dm|ig1b|swag|seer|s?wsl|ssl|jft|lvd\w+|webli|sa1b|bamboo|radio"
+    r"\w*clip\d?|openai|laion\w*|datacomp\w*|dfn\w*|yfcc\w*|m3\dm|ig1b|swag|seer|s?wsl|ssl|jft|lvd\w+|webli|sa1b|bamboo|radio|indomain"
 )
 """A word of timm's tags: the weights were trained on other images as well, such as those of CLIP or of JFT."""
 
@@ -141,7 +141,9 @@ def timm_weights(model: str) -> PublishedWeights:
     # files with custom_load are those of other libraries; timm's own are on the hub
     address = "" if config.custom_load else config.url or ""
     license_ = config.license or NOT_STATED
-    return PublishedWeights(title, license_, address, config.hf_hub_id or "", is_imagenet_tag(config.tag))
+    return PublishedWeights(
+        title, license_, address, config.hf_hub_id or "", is_imagenet_tag(config.tag) and not model.startswith("beit3")
+    )
 
 
 def is_imagenet_tag(tag: str) -> bool:

@@ -54,7 +54,8 @@ def find_weights(name: str, library: str, weights: str | Path) -> FoundWeights:
     published = torchvision_weights(name) if library == "torchvision" else timm_weights(name)
     if weights == IMAGENET and not published.is_imagenet:
         raise ModelError(
-            f"{published.title} was not trained on ImageNet alone, as --weights {IMAGENET} requires; give --weights "
+            f"the tag of {published.title} does not say that it was trained on ImageNet alone, as --weights {IMAGENET} "
+            f"requires; give --weights "
             f"{AUTO}{_other_tag(name)}"
         )
     if file := published.cached():
