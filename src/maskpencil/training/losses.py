@@ -201,7 +201,8 @@ def _from_file(path: Path, classes: ClassSet) -> list[float]:
         entries = {str(name): weight for name, weight in entries.items()}
     # names are quoted where YAML would read another value, such as '010'
     names = yaml.safe_dump(list(classes.names), default_flow_style=True, allow_unicode=True, width=math.inf)[1:-2]
-    expected = f"expected a weight above 0 for each class, such as {names.split(', ')[0]}: 1.5"
+    example = yaml.safe_dump({classes.names[0]: 1.5}, allow_unicode=True, width=math.inf).strip()
+    expected = f"expected a weight above 0 for each class, such as {example}"
     if not isinstance(entries, dict) or set(entries) != set(classes.names):
         found = ", ".join(map(str, entries)) if isinstance(entries, dict) else f"a {type(entries).__name__}"
         raise ConfigError(f"{path}: holds {found}; {expected}; the classes are {names}")

@@ -55,8 +55,7 @@ def find_weights(name: str, library: str, weights: str | Path) -> FoundWeights:
     if weights == IMAGENET and not published.is_imagenet:
         raise ModelError(
             f"the tag of {published.title} does not say that it was trained on ImageNet alone, as --weights {IMAGENET} "
-            f"requires; give --weights "
-            f"{AUTO}{_other_tag(name)}"
+            f"requires; give --weights {AUTO}{_other_tag(name)}"
         )
     if file := published.cached():
         return FoundWeights(file, published.origin, published=True)
